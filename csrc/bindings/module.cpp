@@ -1,0 +1,164 @@
+// pybind11 bindings: buffers to views, the GIL, exceptions; nothing else.
+
+#include <pybind11/functional.h>
+#include <pybind11/numpy.h>
+#include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
+
+#include <chrono>
+#include <string>
+
+#include "core/errors.hpp"
+#include "core/simd.hpp"
+#include "core/solve.hpp"
+
+namespace py = pybind11;
+using namespace pybind11::literals;
+
+namespace pathcond {
+namespace {
+
+/// Runs Python's signal handlers at most every 20 ms.
+class SignalPoll {
+ public:
+  void operator()() {
+    const auto now = Clock::now();
+    if (now - last_ < std::chrono::milliseconds(20)) return;
+    last_ = now;
+    const py::gil_scoped_acquire gil;
+    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
+  }
+
+ private:
+  using Clock = std::chrono::steady_clock;
+  Clock::time_point last_ = Clock::now();
+};
+
+py::object call(const py::object& callback, std::int64_t sweep, double objective,
+                double gradient_norm) {
+  return callback(sweep, objective, gradient_norm);
+}
+
+Progress::Callback wrap(const py::object& callback) {
+  if (callback.is_none()) return {};
+  return [&callback](std::int64_t sweep, double objective, double gradient_norm) {
+    const py::gil_scoped_acquire gil;
+    const int truth =
+        PyObject_IsTrue(call(callback, sweep, objective, gradient_norm).ptr());
+    if (truth < 0) throw py::error_already_set();
+    return truth == 1;
+  };
+}
+
+template <class T>
+const T* contiguous(const py::array& array) {
+  return static_cast<const T*>(array.data());
+}
+
+template <class Index, class Value, class G>
+Solution run(std::int64_t rows, const py::array& indptr, const py::array& indices,
+             const py::array& values, const py::array& g, const Options& options) {
+  const IncidenceView<Index, Value> B{rows,
+                                      indptr.size() - 1,
+                                      contiguous<Index>(indptr),
+                                      contiguous<Index>(indices),
+                                      contiguous<Value>(values),
+                                      std::min(indices.size(), values.size())};
+  const std::span<const G> weights{contiguous<G>(g), static_cast<std::size_t>(g.size())};
+  const py::gil_scoped_release release;
+  return solve(B, weights, options);
+}
+
+template <class Index, class Value>
+Solution for_weights(std::int64_t rows, const py::array& indptr, const py::array& indices,
+                     const py::array& values, const py::array& g, const Options& options) {
+  if (g.dtype().is(py::dtype::of<float>()))
+    return run<Index, Value, float>(rows, indptr, indices, values, g, options);
+  if (g.dtype().is(py::dtype::of<double>()))
+    return run<Index, Value, double>(rows, indptr, indices, values, g, options);
+  throw py::type_error("g must be float32 or float64");
+}
+
+template <class Index>
+Solution for_values(std::int64_t rows, const py::array& indptr, const py::array& indices,
+                    const py::array& values, const py::array& g, const Options& options) {
+  const auto is = [&](const py::dtype& type) { return values.dtype().is(type); };
+  if (is(py::dtype::of<std::int8_t>()))
+    return for_weights<Index, std::int8_t>(rows, indptr, indices, values, g, options);
+  if (is(py::dtype::of<std::int32_t>()))
+    return for_weights<Index, std::int32_t>(rows, indptr, indices, values, g, options);
+  if (is(py::dtype::of<std::int64_t>()))
+    return for_weights<Index, std::int64_t>(rows, indptr, indices, values, g, options);
+  if (is(py::dtype::of<float>()))
+    return for_weights<Index, float>(rows, indptr, indices, values, g, options);
+  if (is(py::dtype::of<double>()))
+    return for_weights<Index, double>(rows, indptr, indices, values, g, options);
+  throw py::type_error("values must be int8, int32, int64, float32 or float64");
+}
+
+void check_arrays(const py::array& indptr, const py::array& indices, const py::array& values,
+                  const py::array& g) {
+  for (const auto& array : {indptr, indices, values, g})
+    if (array.ndim() != 1 || !(array.flags() & py::array::c_style))
+      throw py::type_error("expected contiguous one-dimensional arrays");
+  if (indptr.size() < 1) throw py::type_error("indptr must have at least one entry");
+  if (!indptr.dtype().is(indices.dtype()))
+    throw py::type_error("indptr and indices must have the same dtype");
+}
+
+Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::array& indices,
+                      const py::array& values, const py::array& g, const std::string& method,
+                      std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps,
+                      std::vector<double> u0, int threads, const py::object& callback) {
+  check_arrays(indptr, indices, values, g);
+  const Options options{method_from(method), tolerance, max_sweeps, std::move(u0), threads,
+                        wrap(callback),      SignalPoll()};
+  if (indices.dtype().is(py::dtype::of<std::int32_t>()))
+    return for_values<std::int32_t>(rows, indptr, indices, values, g, options);
+  if (indices.dtype().is(py::dtype::of<std::int64_t>()))
+    return for_values<std::int64_t>(rows, indptr, indices, values, g, options);
+  throw py::type_error("indices must be int32 or int64");
+}
+
+template <class T>
+py::array_t<T> to_numpy(const std::vector<T>& vector) {
+  return py::array_t<T>(static_cast<py::ssize_t>(vector.size()), vector.data());
+}
+
+py::dict build_info() {
+  return py::dict("version"_a = PATHCOND_VERSION, "compiler"_a = __VERSION__,
+                  "cpp_standard"_a = static_cast<long>(__cplusplus), "simd"_a = simd_level(),
+                  "cuda"_a = false);
+}
+
+}  // namespace
+
+PYBIND11_MODULE(_core, module) {
+  module.doc() = "The native solver; use pathcond_native.solve.";
+
+  py::register_exception<InvalidInput>(module, "InvalidInput", PyExc_ValueError);
+  py::register_exception<NotCanonical>(module, "NotCanonical", PyExc_ValueError);
+
+  py::class_<Solution>(module, "Solution", "What the solver returns, see SolveResult.")
+      .def_property_readonly("u", [](const Solution& s) { return to_numpy(s.u); })
+      .def_property_readonly("frozen", [](const Solution& s) { return to_numpy(s.frozen); })
+      .def_property_readonly("history", [](const Solution& s) { return to_numpy(s.history); })
+      .def_readonly("objective", &Solution::objective)
+      .def_readonly("initial_objective", &Solution::initial_objective)
+      .def_readonly("gradient_norm", &Solution::gradient_norm)
+      .def_readonly("sweeps", &Solution::sweeps)
+      .def_readonly("passes", &Solution::passes)
+      .def_readonly("rows", &Solution::rows)
+      .def_readonly("merged_rows", &Solution::merged_rows)
+      .def_readonly("seconds", &Solution::seconds)
+      .def_property_readonly("converged", &Solution::converged)
+      .def_property_readonly("status", [](const Solution& s) { return name(s.status); });
+
+  module.def("solve", &solve_arrays, "rows"_a, "indptr"_a, "indices"_a, "values"_a, "g"_a,
+             py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a,
+             "callback"_a,
+             "Solves for B in compressed sparse columns (arrays read in place).");
+  module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
+}
+
+}  // namespace pathcond

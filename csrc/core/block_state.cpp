@@ -1,0 +1,215 @@
+#include "core/block_state.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+
+namespace pathcond {
+
+BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, Monitor& monitor)
+    : problem_(std::move(problem)), monitor_(monitor), coarse_of_neuron_(problem_.neurons()),
+      u_(problem_.neurons()), base_(problem_.neurons(), 0.0), x_(problem_.neurons(), 1.0),
+      y_(problem_.neurons(), 1.0), mean_(problem_.neurons()), curvature_(problem_.neurons()) {
+  for (std::int32_t g = 0; g < problem_.groups(); ++g)
+    std::fill(coarse_of_neuron_.begin() + problem_.group_begin[g],
+              coarse_of_neuron_.begin() + problem_.group_begin[g + 1], problem_.coarse[g]);
+  for (const Block& block : problem_.blocks)
+    half_.push_back({std::vector<double>(static_cast<std::size_t>(block.rows)),
+                     std::vector<double>(static_cast<std::size_t>(block.columns))});
+  move_to(u);
+}
+
+void BlockState::count(const Block& block) {
+  touched_ += static_cast<double>(block.value.size());
+  monitor_.advance(std::ssize(block.value));
+}
+
+double BlockState::passes() const {
+  return problem_.stored > 0 ? touched_ / static_cast<double>(problem_.stored) : 0;
+}
+
+void BlockState::move_to(const std::vector<double>& u) {
+  u_ = u;
+  double farthest = 0;
+  for (std::size_t k = 0; k < u_.size(); ++k)
+    farthest = std::max(farthest, std::abs(u_[k] - base_[k]));
+  if (farthest > kSafeExponent) absorb();
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    x_[k] = std::exp(u_[k] - base_[k]);
+    y_[k] = std::exp(base_[k] - u_[k]);
+  }
+  for (HalfSums& half : half_) half.left_valid = half.right_valid = false;
+}
+
+void BlockState::absorb() {
+  std::vector<double> change(u_.size());
+  for (std::size_t k = 0; k < u_.size(); ++k) change[k] = u_[k] - base_[k];
+  double largest =
+      problem_.constant > 0 ? std::log(problem_.constant) : std::log(0.0);
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    largest = std::max(largest, std::log(problem_.leave_only[k]) + change[k]);
+    largest = std::max(largest, std::log(problem_.enter_only[k]) - change[k]);
+  }
+  for (const Block& block : problem_.blocks)
+    largest = std::max(largest, block.largest_exponent(&change[begin(block.source)],
+                                                       &change[begin(block.target)]));
+  problem_.constant = std::exp(std::log(problem_.constant) - largest);
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    auto& leave = problem_.leave_only[k];
+    auto& enter = problem_.enter_only[k];
+    leave = std::exp(std::log(leave) + change[k] - largest);
+    enter = std::exp(std::log(enter) - change[k] - largest);
+  }
+  for (Block& block : problem_.blocks) {
+    block.absorb(&change[begin(block.source)], &change[begin(block.target)], largest);
+    count(block);
+  }
+  offset_ += largest;
+  base_ = u_;
+}
+
+void BlockState::step(std::int32_t group, const double* log_t) {
+  const std::size_t first = begin(group);
+  const std::size_t last = begin(group + 1);
+  for (std::size_t k = first; k < last; ++k) {
+    u_[k] += log_t[k - first];
+    x_[k] = std::exp(u_[k] - base_[k]);
+    y_[k] = std::exp(base_[k] - u_[k]);
+  }
+  for (const auto block : problem_.in_blocks[group]) half_[block].left_valid = false;
+  for (const auto block : problem_.out_blocks[group]) half_[block].right_valid = false;
+}
+
+void BlockState::shift(const std::vector<double>& coarse_shift) {
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    u_[k] += coarse_shift[coarse_of_neuron_[k]];
+    x_[k] = std::exp(u_[k] - base_[k]);
+    y_[k] = std::exp(base_[k] - u_[k]);
+  }
+  for (std::size_t block = 0; block < half_.size(); ++block) {
+    const auto source = problem_.coarse[problem_.blocks[block].source];
+    const auto target = problem_.coarse[problem_.blocks[block].target];
+    const double grow = std::exp(coarse_shift[source]);
+    const double shrink = std::exp(-coarse_shift[target]);
+    for (double& sum : half_[block].left) sum *= shrink;
+    for (double& sum : half_[block].right) sum *= grow;
+  }
+}
+
+void BlockState::flows(std::int32_t group, double* leaving, double* entering) {
+  const std::size_t first = begin(group);
+  const std::size_t size = begin(group + 1) - first;
+  std::copy_n(&problem_.leave_only[first], size, leaving);
+  std::copy_n(&problem_.enter_only[first], size, entering);
+  for (const auto id : problem_.out_blocks[group]) {
+    HalfSums& half = half_[id];
+    if (!half.left_valid) {
+      const Block& block = problem_.blocks[id];
+      block.scatter(&y_[begin(block.target)], half.left.data());
+      half.left_valid = true;
+      count(block);
+    }
+    for (std::size_t k = 0; k < size; ++k) leaving[k] += half.left[k];
+  }
+  for (const auto id : problem_.in_blocks[group]) {
+    HalfSums& half = half_[id];
+    if (!half.right_valid) {
+      const Block& block = problem_.blocks[id];
+      block.gather(&x_[begin(block.source)], half.right.data());
+      half.right_valid = true;
+      count(block);
+    }
+    for (std::size_t k = 0; k < size; ++k) entering[k] += half.right[k];
+  }
+  for (std::size_t k = 0; k < size; ++k) {
+    leaving[k] *= x_[first + k];
+    entering[k] *= y_[first + k];
+  }
+}
+
+double BlockState::objective(double total) const {
+  const double linear =
+      std::inner_product(u_.begin(), u_.end(), problem_.degree.begin(), 0.0) / problem_.rows;
+  return std::log(total) + offset_ - linear;
+}
+
+CoarseProblem BlockState::coarse_problem() const {
+  CoarseProblem coarse(problem_.coarse_groups);
+  coarse.constant = problem_.constant;
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    const auto c = static_cast<std::size_t>(coarse_of_neuron_[k]);
+    coarse.leave[c] += problem_.leave_only[k] * x_[k];
+    coarse.enter[c] += problem_.enter_only[k] * y_[k];
+    coarse.share[c] += problem_.degree[k] / problem_.rows;
+  }
+  for (std::size_t id = 0; id < half_.size(); ++id) {
+    const Block& block = problem_.blocks[id];
+    const HalfSums& half = half_[id];
+    const double weight =
+        half.right_valid
+            ? std::inner_product(half.right.begin(), half.right.end(), &y_[begin(block.target)],
+                                 0.0)
+            : std::inner_product(half.left.begin(), half.left.end(), &x_[begin(block.source)],
+                                 0.0);
+    coarse.add_pair(problem_.coarse[block.source], problem_.coarse[block.target], weight);
+  }
+  return coarse;
+}
+
+void BlockState::evaluate(Point& point) {
+  move_to(point.u);
+  for (std::size_t id = 0; id < half_.size(); ++id) {
+    const Block& block = problem_.blocks[id];
+    block.gather_scatter(&x_[begin(block.source)], &y_[begin(block.target)],
+                         half_[id].right.data(), half_[id].left.data());
+    half_[id].left_valid = half_[id].right_valid = true;
+    count(block);
+  }
+  total_ = problem_.constant;
+  std::vector<double> leaving(u_.size()), entering(u_.size());
+  for (std::int32_t g = 0; g < problem_.groups(); ++g)
+    flows(g, leaving.data() + begin(g), entering.data() + begin(g));
+  // Every pair leaves one neuron; what only enters is added apart.
+  for (std::size_t k = 0; k < u_.size(); ++k)
+    total_ += leaving[k] + problem_.enter_only[k] * y_[k];
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    mean_[k] = (leaving[k] - entering[k]) / total_;
+    curvature_[k] = (leaving[k] + entering[k]) / total_;
+    point.gradient[k] = mean_[k] - problem_.degree[k] / problem_.rows;
+  }
+  point.curvature = curvature_;
+  point.value = objective(total_);
+}
+
+void BlockState::hessian_product(const std::vector<double>& z, std::vector<double>& out) {
+  std::vector<double> xz(u_.size()), yz(u_.size()), left, right;
+  double mean_z = 0;
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    xz[k] = x_[k] * z[k];
+    yz[k] = y_[k] * z[k];
+    mean_z += mean_[k] * z[k];
+    out[k] = curvature_[k] * z[k];
+  }
+  for (const Block& block : problem_.blocks) {
+    left.resize(static_cast<std::size_t>(block.rows));
+    right.resize(static_cast<std::size_t>(block.columns));
+    const std::size_t source = begin(block.source);
+    const std::size_t target = begin(block.target);
+    block.gather_scatter(&xz[source], &yz[target], right.data(), left.data());
+    count(block);
+    for (std::size_t k = 0; k < left.size(); ++k)
+      out[source + k] -= x_[source + k] * left[k] / total_;
+    for (std::size_t k = 0; k < right.size(); ++k)
+      out[target + k] -= y_[target + k] * right[k] / total_;
+  }
+  for (std::size_t k = 0; k < u_.size(); ++k) out[k] -= mean_[k] * mean_z;
+}
+
+DenseFactor BlockState::coarse_hessian() {
+  const CoarseProblem coarse = coarse_problem();
+  auto point = pathcond::evaluate(coarse, std::vector<double>(coarse.size, 0.0));
+  return {std::move(point.hessian), coarse.size};
+}
+
+}  // namespace pathcond

@@ -1,0 +1,69 @@
+#pragma once
+
+#include <vector>
+
+#include "core/blocks.hpp"
+#include "core/coarse.hpp"
+#include "core/monitor.hpp"
+#include "core/objective.hpp"
+
+namespace pathcond {
+
+/// A point u of a block problem, with x = e^u, y = e^-u, and for every block A -> B the half-sums
+/// left = W y_B and right = W^T x_A that are known at this point. No weight w_i is ever stored.
+/// Vectors over neurons are in the problem's order.
+class BlockState final : public Objective {
+ public:
+  BlockState(BlockProblem problem, const std::vector<double>& u, Monitor& monitor);
+
+  const BlockProblem& problem() const { return problem_; }
+  const std::vector<double>& u() const { return u_; }
+
+  /// Multiplies e^u of the neurons of one group by t; half-sums over that group become stale.
+  void step(std::int32_t group, const double* log_t);
+  /// One common shift per coarse group; half-sums stay valid.
+  void shift(const std::vector<double>& coarse_shift);
+
+  /// O_h and I_h of a group's neurons; reads a block only where its half-sum is stale.
+  void flows(std::int32_t group, double* leaving, double* entering);
+  /// F/p when the sum of all weights is `total`.
+  double objective(double total) const;
+  /// Sums over coarse groups; every block must have a valid half-sum.
+  CoarseProblem coarse_problem() const;
+
+  void evaluate(Point& point) override;
+  void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
+  DenseFactor coarse_hessian() override;
+  const std::vector<std::int32_t>& coarse() const override { return coarse_of_neuron_; }
+  std::int32_t coarse_groups() const override { return problem_.coarse_groups; }
+  double passes() const override;
+
+ private:
+  struct HalfSums {
+    std::vector<double> left, right;
+    bool left_valid = false, right_valid = false;
+  };
+  /// Beyond this the exponentials of u - base could overflow together with the weights.
+  static constexpr double kSafeExponent = 150;
+
+  void move_to(const std::vector<double>& u);
+  void absorb();
+  void count(const Block& block);
+  std::size_t begin(std::int32_t group) const {
+    return static_cast<std::size_t>(problem_.group_begin[group]);
+  }
+
+  BlockProblem problem_;
+  Monitor& monitor_;
+  std::vector<std::int32_t> coarse_of_neuron_;
+  std::vector<double> u_;
+  std::vector<double> base_;  ///< part of u that the stored weights contain
+  std::vector<double> x_, y_; ///< exp(u - base) and its inverse
+  std::vector<HalfSums> half_;
+  std::vector<double> mean_, curvature_;  ///< of the last point evaluated; mean = B^T pi
+  double total_ = 1;
+  double offset_ = 0;  ///< log of the common factor taken out of the weights by absorb
+  double touched_ = 0;
+};
+
+}  // namespace pathcond

@@ -1,0 +1,58 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/merge.hpp"
+#include "core/partition.hpp"
+
+namespace pathcond {
+
+/// The merged weights of all pairs that leave `source` and enter `target`. Where most pairs exist
+/// the block is a dense matrix, else it is sparse; either way it is stored by target neuron, and
+/// neurons count from the start of their group.
+struct Block {
+  std::int32_t source, target;       ///< groups
+  std::int32_t rows, columns;        ///< neurons of source and target
+  std::vector<std::int64_t> ptr;     ///< sparse: columns + 1
+  std::vector<std::int32_t> index;   ///< sparse: source neuron of every value
+  std::vector<double> value;         ///< dense: rows x columns, column by column
+
+  bool dense() const { return ptr.empty(); }
+
+  /// right_b = sum_a W_ab x_a
+  void gather(const double* x, double* right) const;
+  /// left_a = sum_b W_ab y_b
+  void scatter(const double* y, double* left) const;
+  /// Both, in one pass over the weights.
+  void gather_scatter(const double* x, const double* y, double* right, double* left) const;
+  /// Largest log W_ab + u_a - u_b; minus infinity without a positive value.
+  double largest_exponent(const double* u_source, const double* u_target) const;
+  /// W_ab <- exp(log W_ab + u_a - u_b - offset)
+  void absorb(const double* u_source, const double* u_target, double offset);
+};
+
+/// A pair problem in the order of its partition: neurons by level, then by group. All vectors over
+/// neurons are in this order; `order[k]` is the neuron's column in B.
+struct BlockProblem {
+  double rows = 0;       ///< p
+  double constant = 0;   ///< weight of the empty rows
+  double log_scale = 0;  ///< weights are g exp(-log_scale)
+  std::vector<std::int32_t> order;
+  std::vector<std::int32_t> group_begin;  ///< groups + 1
+  std::vector<std::int32_t> level_begin;  ///< levels + 1, in groups
+  std::vector<std::int32_t> coarse;       ///< of every group
+  std::int32_t coarse_groups = 0;
+  std::vector<double> degree, leave_only, enter_only;
+  std::vector<Block> blocks;
+  std::vector<std::vector<std::int32_t>> in_blocks, out_blocks;  ///< of every group
+  std::int64_t stored = 0;  ///< values in all blocks
+
+  std::size_t neurons() const { return order.size(); }
+  std::int32_t groups() const { return static_cast<std::int32_t>(coarse.size()); }
+  std::int32_t levels() const { return static_cast<std::int32_t>(level_begin.size()) - 1; }
+};
+
+BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition);
+
+}  // namespace pathcond

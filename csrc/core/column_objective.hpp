@@ -1,0 +1,43 @@
+#pragma once
+
+#include <vector>
+
+#include "core/columns.hpp"
+#include "core/monitor.hpp"
+#include "core/objective.hpp"
+
+namespace pathcond {
+
+/// F/p of a merged problem with any column values, in log space.
+class ColumnObjective final : public Objective {
+ public:
+  ColumnObjective(const ColumnProblem& problem, std::vector<std::int32_t> coarse,
+                  Monitor& monitor);
+
+  void evaluate(Point& point) override;
+  void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
+  DenseFactor coarse_hessian() override;
+  const std::vector<std::int32_t>& coarse() const override { return coarse_; }
+  std::int32_t coarse_groups() const override { return coarse_groups_; }
+  double passes() const override { return passes_; }
+
+ private:
+  void build_coarse_rows();
+  void count();
+
+  const ColumnProblem& problem_;
+  Monitor& monitor_;
+  std::vector<std::int32_t> coarse_;
+  std::int32_t coarse_groups_;
+  /// Rows of B summed over coarse groups: entries [coarse_ptr_[i], coarse_ptr_[i+1]) of row i.
+  std::vector<std::int64_t> coarse_ptr_;
+  std::vector<std::int32_t> coarse_index_;
+  std::vector<double> coarse_value_;
+  std::vector<double> log_weight_;
+  std::vector<double> pi_;       ///< of the merged rows at the last point
+  std::vector<double> product_;  ///< work, one per merged row
+  std::vector<double> mean_;     ///< B^T pi
+  double passes_ = 0;
+};
+
+}  // namespace pathcond

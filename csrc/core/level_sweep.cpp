@@ -1,0 +1,86 @@
+#include "core/level_sweep.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+
+#include "core/step.hpp"
+
+namespace pathcond {
+
+double level_total(double total, double rest, const std::vector<double>& leaving,
+                   const std::vector<double>& entering, const double* share) {
+  // f(S) = S - rest - sum sqrt(...) is concave and f(least) <= 0: Newton's iterates climb to the
+  // root from below, wherever below they start.
+  double least = rest;
+  for (std::size_t k = 0; k < leaving.size(); ++k)
+    least += 2 * std::sqrt(leaving[k]) * std::sqrt(entering[k]);
+  double S = total;
+  for (int iteration = 0; iteration < 100; ++iteration) {
+    double value = S - rest;
+    double slope = 1;
+    for (std::size_t k = 0; k < leaving.size(); ++k) {
+      const double flow = share[k] * S;
+      const double root = std::sqrt(flow * flow + 4 * leaving[k] * entering[k]);
+      value -= root;
+      if (root > 0) slope -= share[k] * flow / root;
+    }
+    // A level that holds every row, each neuron one-sided: F is flat, any total will do.
+    if (!(slope > 1e-14)) return S;
+    const double next = std::max(least, S - value / slope);
+    const bool settled = std::abs(next - S) <= 1e-16 * S || (iteration > 0 && next <= S);
+    S = next;
+    if (settled) break;
+  }
+  return S;
+}
+
+double LevelSweep::step(std::int32_t level) {
+  const BlockProblem& problem = state_.problem();
+  const auto first_group = problem.level_begin[level];
+  const auto last_group = problem.level_begin[level + 1];
+  const auto first = static_cast<std::size_t>(problem.group_begin[first_group]);
+  const auto size = static_cast<std::size_t>(problem.group_begin[last_group]) - first;
+  leaving_.resize(size);
+  entering_.resize(size);
+  log_t_.resize(size);
+  std::vector<double> share(size);
+  for (auto g = first_group; g < last_group; ++g) {
+    const auto at = static_cast<std::size_t>(problem.group_begin[g]) - first;
+    state_.flows(g, &leaving_[at], &entering_[at]);
+  }
+  double worst = 0;
+  for (std::size_t k = 0; k < size; ++k) {
+    share[k] = problem.degree[first + k] / problem.rows;
+    worst = std::max(worst, std::abs((leaving_[k] - entering_[k]) / total_ - share[k]));
+  }
+  const double touched = std::accumulate(leaving_.begin(), leaving_.end(), 0.0) +
+                         std::accumulate(entering_.begin(), entering_.end(), 0.0);
+  const double rest = std::max(0.0, total_ - touched);
+  total_ = level_total(total_, rest, leaving_, entering_, share.data());
+  for (std::size_t k = 0; k < size; ++k) {
+    const double t = step_for_total(share[k], leaving_[k], entering_[k], total_);
+    // Neurons without a row left, or whose weights underflow, stay where they are.
+    log_t_[k] = t > 0 && std::isfinite(t) ? std::log(t) : 0;
+  }
+  for (auto g = first_group; g < last_group; ++g)
+    state_.step(g, &log_t_[static_cast<std::size_t>(problem.group_begin[g]) - first]);
+  return worst;
+}
+
+LevelSweep::Outcome LevelSweep::sweep() {
+  const std::int32_t levels = state_.problem().levels();
+  const auto zero = std::vector<double>(static_cast<std::size_t>(state_.coarse_groups()), 0.0);
+  // Fresh from sums over blocks, so that roundings of the level steps do not add up.
+  total_ = evaluate(state_.coarse_problem(), zero).total;
+  double worst = 0;
+  for (std::int32_t k = 0; k < levels; ++k)
+    worst = std::max(worst, step(forward_ ? k : levels - 1 - k));
+  forward_ = !forward_;
+  const CoarseProblem coarse = state_.coarse_problem();
+  const auto shift = minimise(coarse);
+  state_.shift(shift);
+  return {state_.objective(evaluate(coarse, shift).total), worst};
+}
+
+}  // namespace pathcond

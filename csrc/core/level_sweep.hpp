@@ -1,0 +1,39 @@
+#pragma once
+
+#include <vector>
+
+#include "core/block_state.hpp"
+
+namespace pathcond {
+
+/// Exact step for a whole level at a time, then the coarse step. Forward and backward sweeps
+/// alternate, so that every block is read once per sweep: the half-sum that the other direction
+/// left is still valid.
+class LevelSweep {
+ public:
+  struct Outcome {
+    double objective;      ///< F/p after the sweep
+    double gradient_norm;  ///< largest |dF/du_h| / p met just before the neuron's step
+  };
+
+  /// `state` must have been evaluated.
+  explicit LevelSweep(BlockState& state) : state_(state) {}
+
+  Outcome sweep();
+
+ private:
+  /// Minimises over all neurons of one level; returns the largest stationarity before.
+  double step(std::int32_t level);
+
+  BlockState& state_;
+  bool forward_ = true;
+  double total_ = 0;
+  std::vector<double> leaving_, entering_, log_t_;
+};
+
+/// The root S of S = rest + sum_h sqrt((share_h S)^2 + 4 O_h I_h):
+/// the new total when all neurons of an independent set take their exact step together.
+double level_total(double total, double rest, const std::vector<double>& leaving,
+                   const std::vector<double>& entering, const double* share);
+
+}  // namespace pathcond

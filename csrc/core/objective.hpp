@@ -1,0 +1,57 @@
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <limits>
+#include <vector>
+
+#include "core/dense.hpp"
+
+namespace pathcond {
+
+/// A point and what F/p is there.
+struct Point {
+  explicit Point(std::size_t neurons) : u(neurons), gradient(neurons), curvature(neurons) {}
+
+  std::vector<double> u;
+  double value = 0;               ///< F/p
+  std::vector<double> gradient;   ///< of F/p
+  std::vector<double> curvature;  ///< sum_i pi_i B_ih^2 for every neuron h
+};
+
+/// F/p as a smooth convex function, for methods that need nothing else of the problem.
+class Objective {
+ public:
+  virtual ~Objective() = default;
+
+  /// Moves to point.u, fills the rest of `point` from scratch.
+  virtual void evaluate(Point& point) = 0;
+
+  /// out = (B^T diag(pi) B - (B^T pi)(B^T pi)^T) z at the last point evaluated.
+  virtual void hessian_product(const std::vector<double>& z, std::vector<double>& out) = 0;
+
+  /// The Hessian over common shifts of the coarse groups, factored.
+  virtual DenseFactor coarse_hessian() = 0;
+  /// Coarse group of every neuron.
+  virtual const std::vector<std::int32_t>& coarse() const = 0;
+  virtual std::int32_t coarse_groups() const = 0;
+
+  /// Passes over the merged weights so far.
+  virtual double passes() const = 0;
+};
+
+/// Differences of F/p below this are rounding; there only the gradient can tell progress.
+inline double objective_noise(double value) {
+  return 8 * std::numeric_limits<double>::epsilon() * (1 + std::abs(value));
+}
+
+/// Largest absolute entry.
+inline double max_norm(const std::vector<double>& vector) {
+  double largest = 0;
+  for (const double value : vector) {
+    if (!(std::abs(value) <= largest)) largest = std::abs(value);  // NaN must come through
+  }
+  return largest;
+}
+
+}  // namespace pathcond

@@ -1,0 +1,198 @@
+#include "core/partition.hpp"
+
+#include <algorithm>
+#include <array>
+#include <map>
+#include <numeric>
+
+#include "core/hash.hpp"
+
+namespace pathcond {
+namespace {
+
+/// More sets of equal neighbourhood than this are not worth a block structure of their own.
+constexpr std::int32_t kMaxTwinGroups = 1024;
+
+/// Arcs a -> b (a row leaves a and enters b) as lists of predecessors of every node.
+struct Graph {
+  std::vector<std::int64_t> ptr;
+  std::vector<std::int32_t> predecessor;
+
+  std::int32_t nodes() const { return static_cast<std::int32_t>(ptr.size()) - 1; }
+};
+
+/// Numbers equal keys by first appearance.
+template <class Key>
+std::vector<std::int32_t> number(const std::vector<Key>& keys) {
+  std::map<Key, std::int32_t> known;
+  std::vector<std::int32_t> id(keys.size());
+  for (std::size_t k = 0; k < keys.size(); ++k)
+    id[k] = known.try_emplace(keys[k], static_cast<std::int32_t>(known.size())).first->second;
+  return id;
+}
+
+std::int32_t count(const std::vector<std::int32_t>& id) {
+  return id.empty() ? 0 : 1 + *std::max_element(id.begin(), id.end());
+}
+
+/// Neurons that leave to the same and are entered from the same neurons. Two such never share a
+/// row: the arc between them would make each a neighbour of itself.
+std::vector<std::int32_t> twins(const PairProblem& problem) {
+  const auto H = static_cast<std::size_t>(problem.neurons);
+  std::vector<std::array<std::uint64_t, 2>> key(H, {0, 0});
+  std::vector<std::uint64_t> name(H);
+  for (std::size_t h = 0; h < H; ++h) name[h] = hash_bits(h);
+  for (std::size_t b = 0; b < H; ++b) {
+    std::uint64_t predecessors = 0;
+    for (auto k = problem.enter_ptr[b]; k < problem.enter_ptr[b + 1]; ++k) {
+      const auto a = static_cast<std::size_t>(problem.leave[k]);
+      predecessors += name[a];
+      key[a][0] += name[b];
+    }
+    key[b][1] += predecessors + (problem.enter_only[b] > 0 ? 1 : 0);
+    key[b][0] += problem.leave_only[b] > 0 ? 1 : 0;
+  }
+  return number(key);
+}
+
+Graph quotient(const PairProblem& problem, const std::vector<std::int32_t>& group) {
+  std::vector<std::vector<std::int32_t>> predecessors(static_cast<std::size_t>(count(group)));
+  for (std::size_t b = 0; b < group.size(); ++b) {
+    auto& list = predecessors[group[b]];
+    if (!list.empty()) continue;  // twins have the same
+    for (auto k = problem.enter_ptr[b]; k < problem.enter_ptr[b + 1]; ++k)
+      list.push_back(group[problem.leave[k]]);
+    std::sort(list.begin(), list.end());
+    list.erase(std::unique(list.begin(), list.end()), list.end());
+  }
+  Graph graph{{0}, {}};
+  for (const auto& list : predecessors) {
+    graph.predecessor.insert(graph.predecessor.end(), list.begin(), list.end());
+    graph.ptr.push_back(std::ssize(graph.predecessor));
+  }
+  return graph;
+}
+
+/// Length of the longest path that ends in each node; empty if there is a cycle.
+std::vector<std::int32_t> depths(const Graph& graph) {
+  enum : std::int32_t { kNew = -1, kOpen = -2 };
+  std::vector<std::int32_t> depth(static_cast<std::size_t>(graph.nodes()), kNew);
+  std::vector<std::pair<std::int32_t, std::int64_t>> stack;
+  for (std::int32_t root = 0; root < graph.nodes(); ++root) {
+    if (depth[root] != kNew) continue;
+    stack.emplace_back(root, graph.ptr[root]);
+    depth[root] = kOpen;
+    while (!stack.empty()) {
+      auto& [node, next] = stack.back();
+      if (next < graph.ptr[node + 1]) {
+        const auto before = graph.predecessor[next++];
+        if (depth[before] == kOpen) return {};
+        if (depth[before] == kNew) {
+          depth[before] = kOpen;
+          stack.emplace_back(before, graph.ptr[before]);
+        }
+        continue;
+      }
+      std::int32_t deepest = 0;
+      for (auto k = graph.ptr[node]; k < graph.ptr[node + 1]; ++k)
+        deepest = std::max(deepest, depth[graph.predecessor[k]] + 1);
+      depth[node] = deepest;
+      stack.pop_back();
+    }
+  }
+  return depth;
+}
+
+/// Greedy colouring, nodes with many neighbours first.
+std::vector<std::int32_t> colours(const Graph& graph) {
+  const auto n = static_cast<std::size_t>(graph.nodes());
+  std::vector<std::vector<std::int32_t>> neighbours(n);
+  for (std::int32_t b = 0; b < graph.nodes(); ++b)
+    for (auto k = graph.ptr[b]; k < graph.ptr[b + 1]; ++k) {
+      neighbours[b].push_back(graph.predecessor[k]);
+      neighbours[graph.predecessor[k]].push_back(b);
+    }
+  std::vector<std::int32_t> order(n);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) {
+    return neighbours[a].size() > neighbours[b].size();
+  });
+  std::vector<std::int32_t> colour(n, -1);
+  std::vector<std::int32_t> taken_by(n + 1, -1);
+  for (const auto node : order) {
+    for (const auto other : neighbours[node])
+      if (colour[other] >= 0) taken_by[colour[other]] = node;
+    std::int32_t free = 0;
+    while (taken_by[free] == node) ++free;
+    colour[node] = free;
+  }
+  return colour;
+}
+
+/// Sorts groups by level; coarse groups are the groups, or runs of neighbours where there are many.
+Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std::int32_t>& level) {
+  const auto G = level.size();
+  std::vector<std::int32_t> order(G);
+  std::iota(order.begin(), order.end(), 0);
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto a, auto b) { return level[a] < level[b]; });
+  std::vector<std::int32_t> position(G);
+  Partition result;
+  result.levels = count(level);
+  result.coarse = std::min(static_cast<std::int32_t>(G), kMaxCoarse);
+  for (std::size_t k = 0; k < G; ++k) {
+    position[order[k]] = static_cast<std::int32_t>(k);
+    result.level_of_group.push_back(level[order[k]]);
+    result.coarse_of_group.push_back(
+        static_cast<std::int32_t>(static_cast<std::int64_t>(order[k]) * result.coarse /
+                                  static_cast<std::int64_t>(G)));
+  }
+  result.group.resize(group.size());
+  std::transform(group.begin(), group.end(), result.group.begin(),
+                 [&](auto g) { return position[g]; });
+  return result;
+}
+
+}  // namespace
+
+Partition partition(const PairProblem& problem) {
+  const auto group = twins(problem);
+  if (count(group) <= kMaxTwinGroups) {
+    const Graph graph = quotient(problem, group);
+    const auto depth = depths(graph);
+    return arrange(group, depth.empty() ? colours(graph) : depth);
+  }
+  const auto depth = depths({problem.enter_ptr, problem.leave});
+  if (depth.empty()) return {};
+  std::vector<std::int32_t> level(static_cast<std::size_t>(count(depth)));
+  std::iota(level.begin(), level.end(), 0);
+  return arrange(depth, level);
+}
+
+std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem) {
+  const auto H = static_cast<std::size_t>(problem.neurons);
+  std::vector<std::uint64_t> row_hash(problem.weight.size(), 0);
+  for (std::size_t h = 0; h < H; ++h)
+    for (auto c = problem.class_begin[h]; c < problem.class_begin[h + 1]; ++c) {
+      const auto hash = hash_entry(static_cast<std::int64_t>(h), problem.class_value[c], 0);
+      for (auto k = problem.class_ptr[c]; k < problem.class_ptr[c + 1]; ++k)
+        row_hash[problem.row[k]] += hash;
+    }
+  // A neuron's neighbourhood: its rows, each without the neuron's own entry.
+  std::vector<std::uint64_t> key(H, 0);
+  for (std::size_t h = 0; h < H; ++h)
+    for (auto c = problem.class_begin[h]; c < problem.class_begin[h + 1]; ++c) {
+      const auto own = hash_entry(static_cast<std::int64_t>(h), problem.class_value[c], 0);
+      const auto value = hash_entry(-1, problem.class_value[c], 0);
+      for (auto k = problem.class_ptr[c]; k < problem.class_ptr[c + 1]; ++k)
+        key[h] += hash_bits(value + row_hash[problem.row[k]] - own);
+    }
+  auto group = number(key);
+  const auto groups = count(group);
+  if (groups > kMaxCoarse)
+    for (auto& g : group)
+      g = static_cast<std::int32_t>(static_cast<std::int64_t>(g) * kMaxCoarse / groups);
+  return group;
+}
+
+}  // namespace pathcond

@@ -1,0 +1,36 @@
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/columns.hpp"
+#include "core/merge.hpp"
+
+namespace pathcond {
+
+/// How the neurons of a pair problem are arranged for level sweeps.
+/// Groups: neurons with the same neighbours (the channels of one layer), or whole levels.
+/// Levels: sets of groups without a row in common, so that one exact step serves all of them:
+/// the depth in a graph without cycles, else colours.
+struct Partition {
+  std::vector<std::int32_t> group;           ///< H: group of a neuron
+  std::vector<std::int32_t> level_of_group;  ///< non-decreasing: groups are sorted by level
+  std::vector<std::int32_t> coarse_of_group; ///< common shift that the coarse step gives it
+  std::int32_t levels = 0;
+  std::int32_t coarse = 0;
+
+  std::int32_t groups() const { return static_cast<std::int32_t>(level_of_group.size()); }
+};
+
+/// Largest number of unknowns of the (dense) coarse step.
+inline constexpr std::int32_t kMaxCoarse = 256;
+
+/// No groups at all (groups() == 0) when the graph has cycles and its neurons share too few
+/// neighbours: sweeps by sets would then be slower than a general method.
+Partition partition(const PairProblem& problem);
+
+/// Coarse groups for problems without levels: neurons with the same neighbours, in at most
+/// kMaxCoarse sets; H entries.
+std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem);
+
+}  // namespace pathcond

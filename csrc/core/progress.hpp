@@ -1,0 +1,47 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <utility>
+#include <vector>
+
+namespace pathcond {
+
+enum class Status { converged, max_sweeps, stopped_by_callback, stalled };
+
+/// What the sweeps tell the caller. Methods work with F/p of scaled weights; here it becomes F.
+class Progress {
+ public:
+  using Callback = std::function<bool(std::int64_t sweep, double objective, double gradient_norm)>;
+
+  Progress(double rows, double log_scale, std::int64_t max_sweeps, Callback callback)
+      : rows_(rows), log_scale_(log_scale), max_sweeps_(max_sweeps),
+        callback_(std::move(callback)) {}
+
+  void start(double objective) { history_.assign(1, unscale(objective)); }
+
+  /// One sweep is done. True when the caller wants to stop, see `status`.
+  bool record(double objective, double gradient_norm) {
+    history_.push_back(unscale(objective));
+    if (callback_ && callback_(sweeps(), history_.back(), gradient_norm)) {
+      status_ = Status::stopped_by_callback;
+      return true;
+    }
+    return exhausted();
+  }
+
+  bool exhausted() const { return sweeps() >= max_sweeps_; }
+  std::int64_t sweeps() const { return static_cast<std::int64_t>(history_.size()) - 1; }
+  Status status() const { return status_; }
+  const std::vector<double>& history() const { return history_; }
+  double unscale(double objective) const { return rows_ * (objective + log_scale_); }
+
+ private:
+  double rows_, log_scale_;
+  std::int64_t max_sweeps_;
+  Callback callback_;
+  Status status_ = Status::max_sweeps;
+  std::vector<double> history_{0.0};
+};
+
+}  // namespace pathcond

@@ -1,0 +1,267 @@
+#include "core/solve.hpp"
+
+#include <chrono>
+#include <cmath>
+#include <limits>
+
+#include "core/column_objective.hpp"
+#include "core/column_sweep.hpp"
+#include "core/errors.hpp"
+#include "core/instantiate.hpp"
+#include "core/level_sweep.hpp"
+#include "core/newton.hpp"
+#include "core/partition.hpp"
+
+namespace pathcond {
+namespace {
+
+using Vector = std::vector<double>;
+
+class Stopwatch {
+ public:
+  explicit Stopwatch(Solution& solution) : solution_(solution) {}
+
+  /// Ends a stage, begins the next.
+  void lap(const char* stage) {
+    const auto now = std::chrono::steady_clock::now();
+    solution_.seconds.emplace_back(stage, std::chrono::duration<double>(now - last_).count());
+    last_ = now;
+  }
+
+ private:
+  Solution& solution_;
+  std::chrono::steady_clock::time_point last_ = std::chrono::steady_clock::now();
+};
+
+/// Decides when sweeps that converge linearly should give way to a second-order method.
+class RateWatch {
+ public:
+  /// True once the stationarity has shrunk too little in two sweeps of a row.
+  bool too_slow(double gradient_norm) {
+    rate_ = gradient_norm / previous_;
+    previous_ = gradient_norm;
+    slow_ = ++sweeps_ > kWarmUp && rate_ > kGoodRate ? slow_ + 1 : 0;
+    return slow_ >= 2;
+  }
+  /// Stationarity to be expected after one more sweep.
+  double predicted() const { return previous_ * std::min(1.0, rate_); }
+
+ private:
+  static constexpr int kWarmUp = 3;
+  /// Conjugate gradients need about as many passes as sweeps with this rate.
+  static constexpr double kGoodRate = 0.35;
+  double previous_ = std::numeric_limits<double>::infinity();
+  double rate_ = 1;
+  int sweeps_ = 0, slow_ = 0;
+};
+
+struct Setting {
+  const Options& options;
+  double tolerance;
+  Monitor& monitor;
+  Stopwatch& watch;
+};
+
+void finish(const Progress& progress, const Point& point, double passes, double tolerance,
+            Solution& solution) {
+  solution.objective = progress.unscale(point.value);
+  solution.gradient_norm = max_norm(point.gradient);
+  solution.history = progress.history();
+  solution.initial_objective = solution.history.front();
+  solution.sweeps = progress.sweeps();
+  solution.passes = passes;
+  if (solution.gradient_norm <= tolerance) solution.status = Status::converged;
+}
+
+/// Level sweeps with a coarse step, then Newton where they stall. Starts and ends at an evaluated
+/// point.
+Status level_sweeps(BlockState& state, Point& point, double tolerance, Progress& progress) {
+  LevelSweep sweeps(state);
+  RateWatch rate;
+  while (max_norm(point.gradient) > tolerance) {
+    if (progress.exhausted()) return progress.status();
+    const auto outcome = sweeps.sweep();
+    const bool stop = progress.record(outcome.objective, outcome.gradient_norm);
+    const bool slow = rate.too_slow(outcome.gradient_norm);
+    if (!stop && !slow && rate.predicted() > 0.5 * tolerance) continue;
+    point.u = state.u();
+    state.evaluate(point);
+    if (stop) return progress.status();
+    if (slow) return newton(state, point, tolerance, progress);
+  }
+  return Status::converged;
+}
+
+void solve_by_blocks(BlockProblem problem, const Setting& setting, Progress& progress,
+                     Solution& solution) {
+  const auto order = problem.order;
+  Point point(order.size());
+  for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
+  BlockState state(std::move(problem), point.u, setting.monitor);
+  state.evaluate(point);
+  progress.start(point.value);
+  const auto method =
+      setting.options.method == Method::newton
+          ? [](BlockState& s, Point& x, double t, Progress& p) { return newton(s, x, t, p); }
+          : level_sweeps;
+  solution.status = method(state, point, setting.tolerance, progress);
+  finish(progress, point, state.passes(), setting.tolerance, solution);
+  for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
+  setting.watch.lap("sweeps");
+}
+
+/// Exact coordinate sweeps over merged rows until they slow down, then Newton.
+void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Progress& progress,
+                      Solution& solution) {
+  Point point(solution.u.size());
+  point.u = solution.u;
+  ColumnObjective objective(problem, coarse_groups(problem), setting.monitor);
+  objective.evaluate(point);
+  progress.start(point.value);
+  bool stop = progress.exhausted();
+  if (setting.options.method == Method::automatic) {
+    ColumnSweep sweeps(problem, point.u, setting.monitor);
+    RateWatch rate;
+    bool slow = max_norm(point.gradient) <= setting.tolerance;
+    while (!stop && !slow) {
+      const auto outcome = sweeps.sweep();
+      stop = progress.record(sweeps.objective(), outcome.gradient_norm);
+      slow = rate.too_slow(outcome.gradient_norm) || rate.predicted() <= setting.tolerance;
+    }
+    point.u = sweeps.u();
+    objective.evaluate(point);
+  }
+  const auto sweeps = static_cast<double>(progress.sweeps());
+  solution.status =
+      stop ? progress.status() : newton(objective, point, setting.tolerance, progress);
+  finish(progress, point, sweeps + objective.passes(), setting.tolerance, solution);
+  solution.u = point.u;
+  setting.watch.lap("sweeps");
+}
+
+/// The paper's method, on merged rows: the same iterates, since merging does not change F.
+void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress& progress,
+                 Solution& solution) {
+  ColumnSweep sweeps(problem, solution.u, setting.monitor);
+  progress.start(sweeps.objective());
+  bool stop = progress.exhausted(), converged = false;
+  while (!stop && !converged) {
+    const auto outcome = sweeps.sweep();
+    stop = progress.record(sweeps.objective(), outcome.gradient_norm);
+    converged = outcome.change < setting.tolerance &&
+                progress.status() != Status::stopped_by_callback;
+  }
+  solution.status = converged ? Status::converged : progress.status();
+  setting.watch.lap("sweeps");
+  Point point(solution.u.size());
+  point.u = sweeps.u();
+  ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0),
+                            setting.monitor);
+  objective.evaluate(point);
+  finish(progress, point, static_cast<double>(progress.sweeps()) + objective.passes(), -1,
+         solution);
+  solution.u = point.u;
+  setting.watch.lap("certificate");
+}
+
+void check(const Options& options, std::int64_t rows, std::int64_t columns, std::size_t weights) {
+  using std::to_string;
+  if (static_cast<std::int64_t>(weights) != rows)
+    throw InvalidInput("g: expected one entry per row of B, which has " + to_string(rows) +
+                       ", got " + to_string(weights));
+  if (options.tolerance && !(*options.tolerance >= 0))
+    throw InvalidInput("tol: expected a number >= 0, got " + to_string(*options.tolerance));
+  if (options.max_sweeps && *options.max_sweeps < 0)
+    throw InvalidInput("max_sweeps: expected an integer >= 0, got " +
+                       to_string(*options.max_sweeps));
+  if (options.threads < 1)
+    throw InvalidInput("threads: expected an integer >= 1, got " + to_string(options.threads));
+  if (options.u0.empty() && columns > 0) return;
+  if (static_cast<std::int64_t>(options.u0.size()) != columns)
+    throw InvalidInput("u0: expected one entry per neuron (column of B), of which there are " +
+                       to_string(columns) + ", got " + to_string(options.u0.size()));
+  for (const double value : options.u0)
+    if (!std::isfinite(value)) throw InvalidInput("u0: entries must be finite");
+}
+
+}  // namespace
+
+Method method_from(const std::string& name) {
+  if (name == "auto") return Method::automatic;
+  if (name == "cd") return Method::cd;
+  if (name == "newton") return Method::newton;
+  throw InvalidInput("method: expected 'auto', 'cd' or 'newton', got '" + name + "'");
+}
+
+const char* name(Status status) {
+  switch (status) {
+    case Status::converged: return "converged";
+    case Status::max_sweeps: return "max_sweeps";
+    case Status::stopped_by_callback: return "stopped_by_callback";
+    case Status::stalled: return "stalled";
+  }
+  return "unknown";
+}
+
+template <class Index, class Value, class G>
+Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g,
+               const Options& options) {
+  check(options, B.rows, B.columns, g.size());
+  Solution solution;
+  Stopwatch watch(solution);
+  Monitor monitor(options.poll);
+  validate(B);
+  const WeightSummary summary = validate(g);
+  watch.lap("validate");
+
+  auto pairs = merge_pairs(B, g, summary, options.threads, monitor);
+  std::optional<ColumnProblem> columns;
+  if (!pairs) columns = merge_patterns(B, g, summary, monitor);
+  watch.lap("merge");
+
+  solution.rows = summary.positive;
+  solution.frozen = pairs ? pairs->frozen : columns->frozen;
+  solution.u = options.u0.empty() ? Vector(static_cast<std::size_t>(B.columns), 0.0) : options.u0;
+  Progress progress(static_cast<double>(summary.positive),
+                    pairs ? pairs->log_scale : columns->log_scale,
+                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
+                    options.callback);
+  if (summary.positive == 0) return solution;
+
+  const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
+                        monitor, watch};
+  if (pairs && options.method != Method::cd) {
+    solution.merged_rows = pairs->pairs();
+    for (std::int32_t h = 0; h < pairs->neurons; ++h)
+      solution.merged_rows += (pairs->leave_only[h] > 0) + (pairs->enter_only[h] > 0);
+    solution.merged_rows += pairs->constant > 0;
+    const Partition parts = partition(*pairs);
+    if (parts.groups() > 0) {
+      BlockProblem blocks = build_blocks(*pairs, parts);
+      pairs.reset();
+      watch.lap("blocks");
+      solve_by_blocks(std::move(blocks), setting, progress, solution);
+      return solution;
+    }
+  }
+  if (pairs) {
+    columns = to_columns(*pairs);
+    pairs.reset();
+    watch.lap("columns");
+  }
+  solution.merged_rows = std::ssize(columns->weight) + (columns->constant > 0);
+  if (options.method == Method::cd)
+    solve_by_cd(*columns, setting, progress, solution);
+  else
+    solve_by_columns(*columns, setting, progress, solution);
+  return solution;
+}
+
+#define PATHCOND_SOLVE(Index, Value)                                                             \
+  template Solution solve(const IncidenceView<Index, Value>&, std::span<const float>,            \
+                          const Options&);                                                       \
+  template Solution solve(const IncidenceView<Index, Value>&, std::span<const double>,           \
+                          const Options&);
+PATHCOND_FOR_EACH_INCIDENCE(PATHCOND_SOLVE)
+
+}  // namespace pathcond

@@ -1,0 +1,66 @@
+"""Path-conditioned rescaling of ReLU networks.
+
+`solve(B, g)` is the solver and needs NumPy only. `trace`, `diag_g` and `rescale_` work on PyTorch
+models; torch is imported when one of them is first used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from pathcond_native._core import build_info as _build_info
+from pathcond_native.errors import (
+    InvalidInputError,
+    PathcondError,
+    TraceError,
+    VerificationError,
+)
+from pathcond_native.result import SolveResult
+from pathcond_native.solver import solve
+
+if TYPE_CHECKING:
+    from pathcond_native.model import (
+        RescaleReport,
+        RescalingGraph,
+        diag_g,
+        rescale_,
+        trace,
+    )
+
+__version__: str = _build_info()["version"]
+
+__all__ = [
+    "InvalidInputError",
+    "PathcondError",
+    "RescaleReport",
+    "RescalingGraph",
+    "SolveResult",
+    "TraceError",
+    "VerificationError",
+    "__version__",
+    "diag_g",
+    "rescale_",
+    "solve",
+    "trace",
+]
+
+_MODEL_NAMES = frozenset({"RescaleReport", "RescalingGraph", "diag_g", "rescale_", "trace"})
+
+
+def __getattr__(name: str) -> Any:
+    """Import torch only when a name that works on models is asked for."""
+    if name not in _MODEL_NAMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        model = import_module("pathcond_native.model")
+    except ModuleNotFoundError as error:
+        if error.name and error.name.split(".")[0] == "pathcond_native":
+            raise
+        raise ImportError(
+            f"pathcond_native.{name} needs the package {error.name!r}: "
+            "pip install 'pathcond-native[torch]'"
+        ) from error
+    return getattr(model, name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

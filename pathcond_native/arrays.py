@@ -1,0 +1,272 @@
+"""Arrays of other packages in, NumPy views for the core, and the same kind of array out.
+
+No package is imported here but NumPy: an object can only be a torch tensor or a SciPy matrix if
+its package has been imported already.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from pathcond_native.errors import InvalidInputError
+
+__all__ = ["Incidence", "Weights", "read_incidence", "read_weights"]
+
+_VALUE_DTYPES = (np.int8, np.int32, np.int64, np.float32, np.float64)
+
+
+@dataclass(frozen=True)
+class Incidence:
+    """B (p, H) in compressed sparse columns; where possible views of the caller's arrays."""
+
+    rows: int
+    indptr: npt.NDArray[Any]
+    indices: npt.NDArray[Any]
+    values: npt.NDArray[Any]
+
+    @property
+    def columns(self) -> int:
+        """H."""
+        return len(self.indptr) - 1
+
+    def canonical(self) -> Incidence:
+        """A copy with sorted rows in every column, repeated entries added up."""
+        column = np.repeat(np.arange(self.columns), np.diff(self.indptr))
+        rows, values = self.indices[: len(column)], self.values[: len(column)]
+        order = np.lexsort((rows, column))
+        column, rows, values = column[order], rows[order], values[order]
+        first = np.ones(len(column), dtype=bool)
+        first[1:] = (column[1:] != column[:-1]) | (rows[1:] != rows[:-1])
+        if values.dtype.kind == "i":  # sums of small integers may need more bits
+            values = values.astype(np.int64)
+        sums = np.add.reduceat(values, np.flatnonzero(first)) if len(values) else values
+        return _from_columns(self.rows, self.columns, column[first], rows[first], sums)
+
+    def multiply(self, u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """B u, float64 (p,)."""
+        v = np.zeros(self.rows)
+        for h, step in enumerate(u):
+            entries = slice(self.indptr[h], self.indptr[h + 1])
+            np.add.at(v, self.indices[entries], self.values[entries] * step)
+        return v
+
+
+@dataclass(frozen=True)
+class Weights:
+    """g as a NumPy array, and how to give results back in the caller's kind of array."""
+
+    array: npt.NDArray[Any]
+    torch_device: Any = None
+
+    def like_input(self, array: npt.NDArray[np.float64]) -> Any:
+        """The array as the kind that g was: NumPy, or torch on g's device."""
+        if self.torch_device is None:
+            return array
+        return sys.modules["torch"].from_numpy(array).to(self.torch_device)
+
+    def to_numpy(self, array: Any) -> npt.NDArray[np.float64]:
+        """Inverse of `like_input`."""
+        return array if self.torch_device is None else array.cpu().numpy()
+
+
+def _is_torch(value: object) -> bool:
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _is_scipy_sparse(value: object) -> bool:
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and sparse.issparse(value)
+
+
+def _describe(value: object) -> str:
+    shape = getattr(value, "shape", None)
+    name = type(value).__name__
+    return name if shape is None else f"{name} of shape {tuple(shape)}"
+
+
+def _check_real(array: npt.NDArray[Any], name: str) -> None:
+    if array.dtype.kind not in "biuf":
+        raise InvalidInputError(f"{name}: expected real numbers, got dtype {array.dtype}")
+
+
+def _torch_to_numpy(tensor: Any) -> npt.NDArray[Any]:
+    torch = sys.modules["torch"]
+    tensor = tensor.detach().cpu().resolve_neg().resolve_conj()
+    if tensor.dtype in (torch.bfloat16, torch.float16):
+        tensor = tensor.float()  # exact; NumPy has no bfloat16
+    array: npt.NDArray[Any] = tensor.numpy()
+    return array
+
+
+def read_weights(g: Any, name: str = "g") -> Weights:
+    """g: one-dimensional, real, NumPy or torch; anything that NumPy can read as such."""
+    device = None
+    if _is_torch(g):
+        if g.layout != sys.modules["torch"].strided:
+            raise InvalidInputError(f"{name}: expected a dense tensor, got layout {g.layout}")
+        device = g.device
+        if device.type == "meta":
+            raise InvalidInputError(f"{name}: expected a tensor with values, got one on 'meta'")
+        g = _torch_to_numpy(g)
+    try:
+        array = np.asarray(g)
+    except ValueError as error:
+        raise InvalidInputError(f"{name}: expected a 1-D array of numbers: {error}") from error
+    _check_real(array, name)
+    if array.ndim != 1:
+        raise InvalidInputError(f"{name}: expected a 1-D array, got shape {array.shape}")
+    if array.dtype not in (np.float32, np.float64):
+        array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
+    return Weights(np.ascontiguousarray(array), device)
+
+
+def read_incidence(B: Any, rows: int) -> Incidence:
+    """B (p, H) from any of the forms that `solve` documents; `rows` is the length of g."""
+    if isinstance(B, tuple | list) and _is_pair(B):
+        return _from_lists(B[0], B[1], rows)
+    if _is_torch(B):
+        incidence = _from_torch(B)
+    elif _is_scipy_sparse(B):
+        incidence = _from_scipy(B)
+    else:
+        incidence = _from_dense(B)
+    if incidence.rows != rows:
+        raise InvalidInputError(
+            f"g: expected one entry per row of B, which has {incidence.rows}, got {rows}"
+        )
+    return incidence
+
+
+def _is_pair(B: Sequence[Any]) -> bool:
+    """(leaving, entering): two sequences of index lists. A nested list of numbers is a matrix."""
+    return len(B) == 2 and all(
+        isinstance(part, tuple | list) and not any(np.isscalar(item) for item in part)
+        for part in B
+    )
+
+
+def _from_lists(leaving: Sequence[Any], entering: Sequence[Any], rows: int) -> Incidence:
+    if len(leaving) != len(entering):
+        raise InvalidInputError(
+            "B: expected (leaving, entering) with one index list per neuron in each, got "
+            f"{len(leaving)} and {len(entering)} lists"
+        )
+    parts = []
+    for name, lists, sign in (("leaving", leaving, 1), ("entering", entering, -1)):
+        arrays = [_index_list(item, name, h, rows) for h, item in enumerate(lists)]
+        lengths = [len(array) for array in arrays]
+        indices = np.concatenate([*arrays, np.empty(0, np.int64)])
+        neurons = np.repeat(np.arange(len(arrays)), lengths)
+        parts.append((neurons, indices, np.full(len(indices), sign, np.int8)))
+    column, index, values = (np.concatenate(pair) for pair in zip(*parts, strict=True))
+    order = np.lexsort((index, column))
+    column, index, values = column[order], index[order], values[order]
+    repeated = (column[1:] == column[:-1]) & (index[1:] == index[:-1])
+    if repeated.any():
+        at = int(np.flatnonzero(repeated)[0])
+        raise InvalidInputError(
+            f"B: row {index[at]} is listed twice for neuron {column[at]}; every row may leave or "
+            "enter a neuron once"
+        )
+    return _from_columns(rows, len(leaving), column, index, values)
+
+
+def _index_list(item: Any, name: str, neuron: int, rows: int) -> npt.NDArray[np.int64]:
+    array = _torch_to_numpy(item) if _is_torch(item) else np.asarray(item)
+    where = f"B: {name}[{neuron}]"
+    if array.size == 0:
+        return np.empty(0, np.int64)
+    if array.ndim != 1 or array.dtype.kind not in "iu":
+        raise InvalidInputError(
+            f"{where}: expected a 1-D list of row indices, got {array.dtype} {array.shape}"
+        )
+    if array.min() < 0 or array.max() >= rows:
+        raise InvalidInputError(
+            f"{where}: row indices must lie in [0, {rows}), got {array.min()} to {array.max()}"
+        )
+    return array.astype(np.int64)
+
+
+def _from_columns(
+    rows: int,
+    columns: int,
+    column: npt.NDArray[Any],
+    index: npt.NDArray[Any],
+    values: npt.NDArray[Any],
+) -> Incidence:
+    """From coordinates sorted by column, then row."""
+    indptr = np.zeros(columns + 1, np.int64)
+    np.cumsum(np.bincount(column, minlength=columns), out=indptr[1:])
+    return _compressed(rows, indptr, index, values)
+
+
+def _compressed(rows: int, indptr: Any, indices: Any, values: Any) -> Incidence:
+    """Arrays in types that the core reads in place."""
+    values = np.asarray(values)
+    _check_real(values, "B")
+    if values.dtype not in _VALUE_DTYPES:
+        values = values.astype(np.int8 if values.dtype.kind == "b" else np.float64)
+    indptr, indices = np.asarray(indptr), np.asarray(indices)
+    index_type = (
+        np.int32 if indptr.dtype == np.int32 and indices.dtype == np.int32 else np.int64
+    )
+    return Incidence(
+        rows,
+        np.ascontiguousarray(indptr, index_type),
+        np.ascontiguousarray(indices, index_type),
+        np.ascontiguousarray(values),
+    )
+
+
+def _from_scipy(B: Any) -> Incidence:
+    if B.ndim != 2:
+        raise InvalidInputError(f"B: expected a matrix (p, H), got {_describe(B)}")
+    _check_real(B.dtype.type(0)[None] if B.dtype.kind != "O" else np.empty(0, object), "B")
+    if B.format != "csc":
+        B = B.tocsc()
+    return _compressed(B.shape[0], B.indptr, B.indices, B.data)
+
+
+def _from_torch(B: Any) -> Incidence:
+    torch = sys.modules["torch"]
+    if B.ndim != 2:
+        raise InvalidInputError(f"B: expected a matrix (p, H), got {_describe(B)}")
+    if B.layout == torch.strided:
+        return _from_dense(_torch_to_numpy(B))
+    B = B.detach()
+    if B.layout == torch.sparse_csc:
+        csc = B
+    else:
+        coo = (B if B.layout == torch.sparse_coo else B.to_sparse_coo()).coalesce().cpu()
+        row, column = coo.indices().numpy()
+        values = _torch_to_numpy(coo.values())
+        order = np.lexsort((row, column))
+        return _from_columns(B.shape[0], B.shape[1], column[order], row[order], values[order])
+    return _compressed(
+        B.shape[0],
+        _torch_to_numpy(csc.ccol_indices()),
+        _torch_to_numpy(csc.row_indices()),
+        _torch_to_numpy(csc.values()),
+    )
+
+
+def _from_dense(B: Any) -> Incidence:
+    try:
+        array = np.asarray(B)
+    except ValueError as error:
+        raise InvalidInputError(f"B: expected a matrix (p, H): {error}") from error
+    _check_real(array, "B")
+    if array.ndim != 2:
+        raise InvalidInputError(
+            "B: expected a sparse matrix, a 2-D array or a pair (leaving, entering) of index "
+            f"lists per neuron, got {_describe(B)}"
+        )
+    column, index = np.nonzero(array.T)
+    return _from_columns(array.shape[0], array.shape[1], column, index, array[index, column])

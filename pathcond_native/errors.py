@@ -1,0 +1,19 @@
+"""Exceptions of the package: every one is a `PathcondError`, and also the built-in it resembles."""
+
+__all__ = ["InvalidInputError", "PathcondError", "TraceError", "VerificationError"]
+
+
+class PathcondError(Exception):
+    """Base class of every exception raised on purpose by this package."""
+
+
+class InvalidInputError(PathcondError, ValueError):
+    """An argument is unusable; the message says which, what was expected and what came."""
+
+
+class TraceError(PathcondError, RuntimeError):
+    """The model's operator graph could not be captured; the model is untouched."""
+
+
+class VerificationError(PathcondError, RuntimeError):
+    """A rescaling changed the function; every parameter was restored bit for bit."""

@@ -1,0 +1,154 @@
+"""The solver's Python face; the only module that calls the native core's `solve`."""
+
+from __future__ import annotations
+
+import operator
+import os
+from collections.abc import Callable
+from typing import Any, Literal
+
+import numpy as np
+
+from pathcond_native import _core
+from pathcond_native.arrays import Incidence, read_incidence, read_weights
+from pathcond_native.errors import InvalidInputError
+from pathcond_native.result import SolveResult
+
+__all__ = ["solve"]
+
+
+def solve(
+    B: Any,
+    g: Any,
+    *,
+    method: Literal["auto", "cd", "newton"] = "auto",
+    tol: float | None = None,
+    max_sweeps: int | None = None,
+    u0: Any = None,
+    threads: int | None = None,
+    callback: Callable[[int, float, float], object] | None = None,
+) -> SolveResult:
+    """Minimise F(u) = p log(sum_i g_i exp((B u)_i)) - sum_i (B u)_i (arXiv 2602.19799, eq. 9).
+
+    F is convex. With u_h = 2 log(lambda_h) its minimiser gives the path-conditioned rescaling:
+    what enters neuron h is multiplied by lambda_h, what leaves it divided. Rows with g = 0 leave
+    the problem altogether; neurons left without a row keep u0 and are reported as `frozen`. A
+    common factor of g does not change u. Neither input is modified.
+
+    Args:
+        B: (p, H), +1 where the row's parameter leaves the neuron, -1 where it enters it. A SciPy
+            sparse matrix or array of any format (CSC is read in place), a torch sparse or dense
+            tensor, a 2-D array, or a pair `(leaving, entering)` of row index lists per neuron.
+            Any finite real entries are allowed; -1, 0, +1 with at most one of each per row is the
+            fast case. Repeated entries of a sparse matrix add up.
+        g: (p,), finite and non-negative, NumPy or torch, any real dtype. Results come back in the
+            same framework, dtype float64.
+        method: "auto": merges equal rows, then exact steps for whole layers with a coarse step
+            over layers, finished by Newton where these stall; for B of other structure exact
+            coordinate sweeps, then Newton. "newton": Newton's method with conjugate gradients on
+            the merged rows. "cd": the paper's coordinate descent, neurons in order.
+        tol: "auto", "newton": max_h |dF/du_h| / p to reach (default 1e-12). "cd": the paper's
+            sum_h |change of u_h| over one sweep (default 1e-2).
+        max_sweeps: sweeps (or Newton steps) at most; default 10 for "cd", else 1000.
+        u0: (H,) starting point, default 0.
+        threads: worker threads at most, default all that the process may use. The result does not
+            depend on it.
+        callback: called after every sweep as callback(sweep, objective, gradient_norm), the
+            gradient as met during the sweep (before each neuron's step); a true return value
+            stops the solve.
+
+    Returns:
+        SolveResult. Not converging is a status, not an exception.
+
+    Raises:
+        InvalidInputError: an argument is unusable; nothing has been computed.
+        KeyboardInterrupt: Ctrl-C, also within a sweep.
+    """
+    if not isinstance(method, str):
+        raise InvalidInputError(f"method: expected a string, got {method!r}")
+    if callback is not None and not callable(callback):
+        raise InvalidInputError(f"callback: expected a callable, got {callback!r}")
+    options = {
+        "method": method,
+        "tolerance": _real("tol", tol),
+        "max_sweeps": _integer("max_sweeps", max_sweeps),
+        "threads": _integer("threads", threads) or _available_threads(threads),
+        "u0": [] if u0 is None else _starting_point(u0),
+        "callback": callback,
+    }
+    weights = read_weights(g)
+    incidence = read_incidence(B, len(weights.array))
+    if u0 is not None and len(options["u0"]) != incidence.columns:
+        raise InvalidInputError(
+            f"u0: expected one entry per neuron (column of B), of which there are "
+            f"{incidence.columns}, got {len(options['u0'])}"
+        )
+    try:
+        solution, incidence = _solve(incidence, weights.array, options)
+    except _core.InvalidInput as error:
+        raise InvalidInputError(str(error)) from None
+    return SolveResult(
+        u=weights.like_input(solution.u),
+        objective=solution.objective,
+        initial_objective=solution.initial_objective,
+        gradient_norm=solution.gradient_norm,
+        sweeps=solution.sweeps,
+        passes=solution.passes,
+        converged=solution.converged,
+        status=solution.status,
+        frozen=solution.frozen.astype(np.bool_),
+        rows=solution.rows,
+        merged_rows=solution.merged_rows,
+        seconds=dict(solution.seconds),
+        history=solution.history,
+        _multiply=lambda u: weights.like_input(incidence.multiply(weights.to_numpy(u))),
+    )
+
+
+def _solve(
+    incidence: Incidence, g: Any, options: dict[str, Any]
+) -> tuple[_core.Solution, Incidence]:
+    try:
+        return _call(incidence, g, options), incidence
+    except _core.NotCanonical:
+        canonical = incidence.canonical()
+        return _call(canonical, g, options), canonical
+
+
+def _call(incidence: Incidence, g: Any, options: dict[str, Any]) -> _core.Solution:
+    return _core.solve(
+        incidence.rows, incidence.indptr, incidence.indices, incidence.values, g, **options
+    )
+
+
+def _real(name: str, value: Any) -> float | None:
+    if value is None:
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(f"{name}: expected a number, got {value!r}") from error
+
+
+def _integer(name: str, value: Any) -> int | None:
+    if value is None:
+        return None
+    try:
+        number = operator.index(value)
+    except TypeError as error:
+        raise InvalidInputError(f"{name}: expected an integer, got {value!r}") from error
+    if not 0 <= number < 2**31 or (name == "threads" and number == 0):
+        raise InvalidInputError(f"{name}: expected a positive integer, got {number}")
+    return number
+
+
+def _available_threads(threads: int | None) -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+def _starting_point(u0: Any) -> list[float]:
+    array = read_weights(u0, "u0").array
+    if not np.isfinite(array).all():
+        raise InvalidInputError("u0: entries must be finite")
+    point: list[float] = array.astype(np.float64).tolist()
+    return point
