@@ -206,9 +206,11 @@ void BlockState::hessian_product(const std::vector<double>& z, std::vector<doubl
   for (std::size_t k = 0; k < u_.size(); ++k) out[k] -= mean_[k] * mean_z;
 }
 
-DenseFactor BlockState::coarse_hessian() {
+DenseFactor BlockState::coarse_hessian(double damping) {
   const CoarseProblem coarse = coarse_problem();
   auto point = pathcond::evaluate(coarse, std::vector<double>(coarse.size, 0.0));
+  for (const auto c : coarse_of_neuron_)
+    point.hessian[static_cast<std::size_t>(c) * (coarse.size + 1)] += damping;
   return {std::move(point.hessian), coarse.size};
 }
 

@@ -45,11 +45,15 @@ CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& sh
 std::vector<double> minimise(const CoarseProblem& problem) {
   constexpr int kMaxSteps = 40;
   constexpr double kTolerance = 1e-15;  // rounding level of shares, which sum to 1
-  constexpr double kLongestStep = 4;    // quadratic models of exp are worthless farther away
+  constexpr double kLongestStep = 8;    // quadratic models of exp are worthless farther away
   std::vector<double> shift(problem.size, 0.0);
   CoarsePoint point = evaluate(problem, shift);
   for (int iteration = 0; iteration < kMaxSteps; ++iteration) {
     if (!(max_norm(point.gradient) > kTolerance)) break;
+    // Groups that carry next to nothing of the total have a slope but no curvature: without this
+    // term, which vanishes at the minimum, their step would be rounding noise.
+    const double damping = max_norm(point.gradient) / kLongestStep;
+    for (std::size_t a = 0; a < problem.size; ++a) point.hessian[a * problem.size + a] += damping;
     std::vector<double> step = point.gradient;
     DenseFactor(std::move(point.hessian), problem.size).solve(step);
     double length = std::min(1.0, kLongestStep / max_norm(step));

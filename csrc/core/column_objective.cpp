@@ -15,7 +15,6 @@ ColumnObjective::ColumnObjective(const ColumnProblem& problem, std::vector<std::
       product_(problem.weight.size()), mean_(static_cast<std::size_t>(problem.neurons)) {
   std::transform(problem.weight.begin(), problem.weight.end(), log_weight_.begin(),
                  [](double w) { return std::log(w); });
-  build_coarse_rows();
 }
 
 void ColumnObjective::build_coarse_rows() {
@@ -90,7 +89,8 @@ void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<
   for (std::size_t h = 0; h < out.size(); ++h) out[h] -= mean_[h] * mean_z;
 }
 
-DenseFactor ColumnObjective::coarse_hessian() {
+DenseFactor ColumnObjective::coarse_hessian(double damping) {
+  if (coarse_ptr_.empty()) build_coarse_rows();
   count();
   const auto n = static_cast<std::size_t>(coarse_groups_);
   std::vector<double> hessian(n * n, 0.0), mean(n, 0.0);
@@ -99,7 +99,10 @@ DenseFactor ColumnObjective::coarse_hessian() {
       for (auto l = coarse_ptr_[i]; l < coarse_ptr_[i + 1]; ++l)
         hessian[coarse_index_[k] * n + coarse_index_[l]] +=
             pi_[i] * coarse_value_[k] * coarse_value_[l];
-  for (std::size_t h = 0; h < mean_.size(); ++h) mean[coarse_[h]] += mean_[h];
+  for (std::size_t h = 0; h < mean_.size(); ++h) {
+    mean[coarse_[h]] += mean_[h];
+    hessian[coarse_[h] * (n + 1)] += damping;
+  }
   for (std::size_t a = 0; a < n; ++a)
     for (std::size_t b = 0; b < n; ++b) hessian[a * n + b] -= mean[a] * mean[b];
   return {std::move(hessian), n};

@@ -16,7 +16,7 @@ class ColumnObjective final : public Objective {
 
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
-  DenseFactor coarse_hessian() override;
+  DenseFactor coarse_hessian(double damping) override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_; }
   std::int32_t coarse_groups() const override { return coarse_groups_; }
   double passes() const override { return passes_; }
@@ -29,7 +29,8 @@ class ColumnObjective final : public Objective {
   Monitor& monitor_;
   std::vector<std::int32_t> coarse_;
   std::int32_t coarse_groups_;
-  /// Rows of B summed over coarse groups: entries [coarse_ptr_[i], coarse_ptr_[i+1]) of row i.
+  /// Rows of B summed over coarse groups: entries [coarse_ptr_[i], coarse_ptr_[i+1]) of row i. Built when
+  /// first needed.
   std::vector<std::int64_t> coarse_ptr_;
   std::vector<std::int32_t> coarse_index_;
   std::vector<double> coarse_value_;

@@ -2,48 +2,23 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
+#include <vector>
+
+#include "core/line_search.hpp"
+#include "core/preconditioner.hpp"
 
 namespace pathcond {
 namespace {
 
 using Vector = std::vector<double>;
 
-double inner(const Vector& a, const Vector& b) {
-  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
-}
-
-/// diag^-1 + P (P^T H P)^-1 P^T, P the coarse groups.
-class Preconditioner {
- public:
-  Preconditioner(Objective& objective, const Vector& curvature)
-      : coarse_(objective.coarse()), groups_(objective.coarse_groups()),
-        factor_(objective.coarse_hessian()), inverse_(curvature.size()) {
-    for (std::size_t k = 0; k < curvature.size(); ++k)
-      inverse_[k] = curvature[k] > 0 ? 1 / curvature[k] : 0;
-  }
-
-  void apply(const Vector& r, Vector& z) const {
-    Vector sums(static_cast<std::size_t>(groups_), 0.0);
-    for (std::size_t k = 0; k < r.size(); ++k) sums[coarse_[k]] += r[k];
-    factor_.solve(sums);
-    for (std::size_t k = 0; k < r.size(); ++k)
-      z[k] = inverse_[k] * r[k] + (inverse_[k] > 0 ? sums[coarse_[k]] : 0);
-  }
-
- private:
-  const std::vector<std::int32_t>& coarse_;
-  std::int32_t groups_;
-  DenseFactor factor_;
-  Vector inverse_;
-};
-
-/// Approximate solution of H z = -gradient by conjugate gradients.
-Vector newton_direction(Objective& objective, const Point& point, double tolerance) {
+/// Approximate solution of (H + damping) z = -gradient by conjugate gradients.
+Vector newton_direction(Objective& objective, const Point& point, double damping,
+                        double tolerance) {
   constexpr int kMaxIterations = 500;
   const std::size_t n = point.u.size();
-  const Preconditioner preconditioner(objective, point.curvature);
+  const Preconditioner preconditioner(objective, point.curvature, damping);
   Vector z(n, 0.0), r(n), s(n), direction(n), product(n);
   std::transform(point.gradient.begin(), point.gradient.end(), r.begin(), [](double g) { return -g; });
   preconditioner.apply(r, s);
@@ -55,6 +30,7 @@ Vector newton_direction(Objective& objective, const Point& point, double toleran
   const double forcing = std::min(0.1, std::pow(std::max(start, 0.0), 0.25));
   for (int iteration = 0; iteration < kMaxIterations && rs > 0; ++iteration) {
     objective.hessian_product(direction, product);
+    for (std::size_t k = 0; k < n; ++k) product[k] += damping * direction[k];
     const double bend = inner(direction, product);
     if (!(bend > 0)) {
       if (iteration == 0) z = direction;
@@ -78,29 +54,14 @@ Vector newton_direction(Objective& objective, const Point& point, double toleran
 }  // namespace
 
 Status newton(Objective& objective, Point& point, double tolerance, Progress& progress) {
-  constexpr double kLongestStep = 20;  // no exponential overflows within one step
-  constexpr int kMaxHalvings = 40;
   Point trial(point.u.size());
   while (max_norm(point.gradient) > tolerance) {
     if (progress.exhausted()) return progress.status();
-    const Vector direction = newton_direction(objective, point, tolerance);
-    const double slope = inner(point.gradient, direction);
-    double length = std::min(1.0, kLongestStep / max_norm(direction));
-    bool accepted = false;
-    for (int halving = 0; halving < kMaxHalvings && slope < 0 && !accepted; ++halving) {
-      for (std::size_t k = 0; k < trial.u.size(); ++k)
-        trial.u[k] = point.u[k] + length * direction[k];
-      objective.evaluate(trial);
-      accepted = std::abs(trial.value - point.value) <= objective_noise(point.value)
-                     ? max_norm(trial.gradient) < max_norm(point.gradient)
-                     : trial.value <= point.value + 1e-4 * length * slope;
-      length /= 2;
-    }
-    if (!accepted) {
-      objective.evaluate(point);
-      return Status::stalled;
-    }
-    std::swap(point, trial);
+    // Directions along which F is almost linear get a bounded step; the term vanishes at the
+    // minimum, so that convergence stays superlinear.
+    const double damping = max_norm(point.gradient) / kLongestStep;
+    const Vector direction = newton_direction(objective, point, damping, tolerance);
+    if (!line_search(objective, point, direction, trial)) return Status::stalled;
     if (progress.record(point.value, max_norm(point.gradient)) &&
         max_norm(point.gradient) > tolerance)
       return progress.status();

@@ -30,8 +30,8 @@ class Objective {
   /// out = (B^T diag(pi) B - (B^T pi)(B^T pi)^T) z at the last point evaluated.
   virtual void hessian_product(const std::vector<double>& z, std::vector<double>& out) = 0;
 
-  /// The Hessian over common shifts of the coarse groups, factored.
-  virtual DenseFactor coarse_hessian() = 0;
+  /// P^T (H + damping) P, factored; P repeats one shift per coarse group over its neurons.
+  virtual DenseFactor coarse_hessian(double damping) = 0;
   /// Coarse group of every neuron.
   virtual const std::vector<std::int32_t>& coarse() const = 0;
   virtual std::int32_t coarse_groups() const = 0;

@@ -1,0 +1,45 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <numeric>
+#include <utility>
+#include <vector>
+
+#include "core/objective.hpp"
+
+namespace pathcond {
+
+inline double inner(const std::vector<double>& a, const std::vector<double>& b) {
+  return std::inner_product(a.begin(), a.end(), b.begin(), 0.0);
+}
+
+/// No exponential overflows within one step of this length.
+inline constexpr double kLongestStep = 20;
+
+/// Backtracks from point.u + direction until F has decreased enough (Armijo), or, where its
+/// change is rounding, until the slope along the direction has: on a quadratic the two agree. On success `point` is the new point and `trial` the
+/// old one; else `point` is left, and evaluated last.
+inline bool line_search(Objective& objective, Point& point, const std::vector<double>& direction,
+                        Point& trial) {
+  constexpr int kMaxHalvings = 40;
+  const double slope = inner(point.gradient, direction);
+  double length = std::min(1.0, kLongestStep / max_norm(direction));
+  for (int halving = 0; halving < kMaxHalvings && slope < 0; ++halving, length /= 2) {
+    for (std::size_t k = 0; k < trial.u.size(); ++k)
+      trial.u[k] = point.u[k] + length * direction[k];
+    objective.evaluate(trial);
+    const bool accepted =
+        std::abs(trial.value - point.value) <= objective_noise(point.value)
+            ? std::abs(inner(trial.gradient, direction)) < -slope
+            : trial.value <= point.value + 1e-4 * length * slope;
+    if (accepted) {
+      std::swap(point, trial);
+      return true;
+    }
+  }
+  objective.evaluate(point);
+  return false;
+}
+
+}  // namespace pathcond
