@@ -214,4 +214,18 @@ DenseFactor BlockState::coarse_hessian(double damping) {
   return {std::move(point.hessian), coarse.size};
 }
 
+std::vector<Coupling> BlockState::strong_couplings() {
+  StrongCouplings strong(u_.size());
+  for (const Block& block : problem_.blocks) {
+    const auto source = problem_.group_begin[block.source];
+    const auto target = problem_.group_begin[block.target];
+    block.for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
+      strong.offer(source + a, target + b,
+                   -x_[source + a] * block.value[k] * y_[target + b] / total_);
+    });
+    count(block);
+  }
+  return strong.list();
+}
+
 }  // namespace pathcond

@@ -50,20 +50,6 @@ PATHCOND_SIMD double dot_and_add(const double* __restrict__ w, const double* __r
   return sum;
 }
 
-/// Calls visit(source neuron, target neuron, position of the value).
-template <class Visit>
-void for_each(const Block& block, const Visit& visit) {
-  for (std::int32_t b = 0; b < block.columns; ++b) {
-    if (block.dense()) {
-      for (std::int32_t a = 0; a < block.rows; ++a)
-        visit(a, b, static_cast<std::size_t>(b) * block.rows + a);
-    } else {
-      for (auto k = block.ptr[b]; k < block.ptr[b + 1]; ++k)
-        visit(block.index[k], b, static_cast<std::size_t>(k));
-    }
-  }
-}
-
 }  // namespace
 
 void Block::gather(const double* x, double* right) const {
@@ -110,7 +96,7 @@ void Block::gather_scatter(const double* x, const double* y, double* right, doub
 
 double Block::largest_exponent(const double* u_source, const double* u_target) const {
   double largest = -std::numeric_limits<double>::infinity();
-  for_each(*this, [&](std::int32_t a, std::int32_t b, std::size_t k) {
+  for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
     if (value[k] > 0)
       largest = std::max(largest, std::log(value[k]) + u_source[a] - u_target[b]);
   });
@@ -118,7 +104,7 @@ double Block::largest_exponent(const double* u_source, const double* u_target) c
 }
 
 void Block::absorb(const double* u_source, const double* u_target, double offset) {
-  for_each(*this, [&](std::int32_t a, std::int32_t b, std::size_t k) {
+  for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
     if (value[k] > 0)
       value[k] = std::exp(std::log(value[k]) + u_source[a] - u_target[b] - offset);
   });

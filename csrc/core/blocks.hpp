@@ -26,6 +26,19 @@ struct Block {
   void scatter(const double* y, double* left) const;
   /// Both, in one pass over the weights.
   void gather_scatter(const double* x, const double* y, double* right, double* left) const;
+  /// Calls visit(source neuron, target neuron, position of the value) for every value.
+  template <class Visit>
+  void for_each(const Visit& visit) const {
+    for (std::int32_t b = 0; b < columns; ++b) {
+      if (dense()) {
+        for (std::int32_t a = 0; a < rows; ++a)
+          visit(a, b, static_cast<std::size_t>(b) * rows + a);
+      } else {
+        for (auto k = ptr[b]; k < ptr[b + 1]; ++k) visit(index[k], b, static_cast<std::size_t>(k));
+      }
+    }
+  }
+
   /// Largest log W_ab + u_a - u_b; minus infinity without a positive value.
   double largest_exponent(const double* u_source, const double* u_target) const;
   /// W_ab <- exp(log W_ab + u_a - u_b - offset)

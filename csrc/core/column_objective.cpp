@@ -17,30 +17,21 @@ ColumnObjective::ColumnObjective(const ColumnProblem& problem, std::vector<std::
                  [](double w) { return std::log(w); });
 }
 
-void ColumnObjective::build_coarse_rows() {
-  const std::size_t rows = problem_.weight.size();
-  std::vector<std::int64_t> ptr(rows + 1, 0);
-  for (const auto i : problem_.row) ++ptr[static_cast<std::size_t>(i) + 1];
-  std::partial_sum(ptr.begin(), ptr.end(), ptr.begin());
-  std::vector<std::pair<std::int32_t, double>> entry(problem_.row.size());
-  auto next = ptr;
+void ColumnObjective::build_rows() {
+  if (!row_ptr_.empty()) return;
+  row_ptr_.assign(problem_.weight.size() + 1, 0);
+  for (const auto i : problem_.row) ++row_ptr_[static_cast<std::size_t>(i) + 1];
+  std::partial_sum(row_ptr_.begin(), row_ptr_.end(), row_ptr_.begin());
+  row_neuron_.resize(problem_.row.size());
+  row_value_.resize(problem_.row.size());
+  auto next = row_ptr_;
   for (std::size_t h = 0; h < mean_.size(); ++h)
     for (auto c = problem_.class_begin[h]; c < problem_.class_begin[h + 1]; ++c)
-      for (auto k = problem_.class_ptr[c]; k < problem_.class_ptr[c + 1]; ++k)
-        entry[next[problem_.row[k]]++] = {coarse_[h], problem_.class_value[c]};
-  coarse_ptr_.push_back(0);
-  for (std::size_t i = 0; i < rows; ++i) {
-    std::sort(entry.begin() + ptr[i], entry.begin() + ptr[i + 1]);
-    for (auto k = ptr[i]; k < ptr[i + 1]; ++k) {
-      if (std::ssize(coarse_index_) == coarse_ptr_.back() ||
-          coarse_index_.back() != entry[k].first) {
-        coarse_index_.push_back(entry[k].first);
-        coarse_value_.push_back(0);
+      for (auto k = problem_.class_ptr[c]; k < problem_.class_ptr[c + 1]; ++k) {
+        const auto place = next[problem_.row[k]]++;
+        row_neuron_[place] = static_cast<std::int32_t>(h);
+        row_value_[place] = problem_.class_value[c];
       }
-      coarse_value_.back() += entry[k].second;
-    }
-    coarse_ptr_.push_back(std::ssize(coarse_index_));
-  }
 }
 
 void ColumnObjective::count() {
@@ -90,15 +81,22 @@ void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<
 }
 
 DenseFactor ColumnObjective::coarse_hessian(double damping) {
-  if (coarse_ptr_.empty()) build_coarse_rows();
+  build_rows();
   count();
   const auto n = static_cast<std::size_t>(coarse_groups_);
-  std::vector<double> hessian(n * n, 0.0), mean(n, 0.0);
-  for (std::size_t i = 0; i < pi_.size(); ++i)
-    for (auto k = coarse_ptr_[i]; k < coarse_ptr_[i + 1]; ++k)
-      for (auto l = coarse_ptr_[i]; l < coarse_ptr_[i + 1]; ++l)
-        hessian[coarse_index_[k] * n + coarse_index_[l]] +=
-            pi_[i] * coarse_value_[k] * coarse_value_[l];
+  std::vector<double> hessian(n * n, 0.0), mean(n, 0.0), sum(n, 0.0);
+  std::vector<std::int32_t> touched;
+  for (std::size_t i = 0; i < pi_.size(); ++i) {
+    touched.clear();
+    for (auto k = row_ptr_[i]; k < row_ptr_[i + 1]; ++k) {
+      const auto c = coarse_[row_neuron_[k]];
+      if (std::find(touched.begin(), touched.end(), c) == touched.end()) touched.push_back(c);
+      sum[c] += row_value_[k];
+    }
+    for (const auto a : touched)
+      for (const auto b : touched) hessian[a * n + b] += pi_[i] * sum[a] * sum[b];
+    for (const auto c : touched) sum[c] = 0;
+  }
   for (std::size_t h = 0; h < mean_.size(); ++h) {
     mean[coarse_[h]] += mean_[h];
     hessian[coarse_[h] * (n + 1)] += damping;
@@ -106,6 +104,27 @@ DenseFactor ColumnObjective::coarse_hessian(double damping) {
   for (std::size_t a = 0; a < n; ++a)
     for (std::size_t b = 0; b < n; ++b) hessian[a * n + b] -= mean[a] * mean[b];
   return {std::move(hessian), n};
+}
+
+std::vector<Coupling> ColumnObjective::strong_couplings() {
+  build_rows();
+  count();
+  StrongCouplings strong(mean_.size());
+  for (std::size_t i = 0; i < pi_.size(); ++i) {
+    // One coupling per row, that of its two largest entries, keeps the forest definite.
+    std::int64_t first = -1, second = -1;
+    const auto size = [&](std::int64_t k) { return k < 0 ? 0 : std::abs(row_value_[k]); };
+    for (auto k = row_ptr_[i]; k < row_ptr_[i + 1]; ++k) {
+      if (size(k) > size(first))
+        second = std::exchange(first, k);
+      else if (size(k) > size(second))
+        second = k;
+    }
+    if (second >= 0)
+      strong.offer(row_neuron_[first], row_neuron_[second],
+                   pi_[i] * row_value_[first] * row_value_[second]);
+  }
+  return strong.list();
 }
 
 }  // namespace pathcond

@@ -17,23 +17,24 @@ class ColumnObjective final : public Objective {
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
   DenseFactor coarse_hessian(double damping) override;
+  std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_; }
   std::int32_t coarse_groups() const override { return coarse_groups_; }
   double passes() const override { return passes_; }
 
  private:
-  void build_coarse_rows();
+  void build_rows();
   void count();
 
   const ColumnProblem& problem_;
   Monitor& monitor_;
   std::vector<std::int32_t> coarse_;
   std::int32_t coarse_groups_;
-  /// Rows of B summed over coarse groups: entries [coarse_ptr_[i], coarse_ptr_[i+1]) of row i. Built when
-  /// first needed.
-  std::vector<std::int64_t> coarse_ptr_;
-  std::vector<std::int32_t> coarse_index_;
-  std::vector<double> coarse_value_;
+  /// The merged rows of B, built when first needed: row i has the entries
+  /// [row_ptr_[i], row_ptr_[i+1]).
+  std::vector<std::int64_t> row_ptr_;
+  std::vector<std::int32_t> row_neuron_;
+  std::vector<double> row_value_;
   std::vector<double> log_weight_;
   std::vector<double> pi_;       ///< of the merged rows at the last point
   std::vector<double> product_;  ///< work, one per merged row

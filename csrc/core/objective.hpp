@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "core/dense.hpp"
+#include "core/forest.hpp"
 
 namespace pathcond {
 
@@ -32,6 +33,8 @@ class Objective {
 
   /// P^T (H + damping) P, factored; P repeats one shift per coarse group over its neurons.
   virtual DenseFactor coarse_hessian(double damping) = 0;
+  /// The strongest couplings of every neuron at the last point evaluated.
+  virtual std::vector<Coupling> strong_couplings() = 0;
   /// Coarse group of every neuron.
   virtual const std::vector<std::int32_t>& coarse() const = 0;
   virtual std::int32_t coarse_groups() const = 0;

@@ -8,7 +8,6 @@
 #include "core/column_sweep.hpp"
 #include "core/errors.hpp"
 #include "core/instantiate.hpp"
-#include "core/lbfgs.hpp"
 #include "core/level_sweep.hpp"
 #include "core/newton.hpp"
 #include "core/partition.hpp"
