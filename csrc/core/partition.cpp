@@ -11,7 +11,7 @@ namespace pathcond {
 namespace {
 
 /// More sets of equal neighbourhood than this are not worth a block structure of their own.
-constexpr std::int32_t kMaxTwinGroups = 1024;
+constexpr std::int32_t kMaxTwinGroups = kMaxCoarse;
 
 /// Arcs a -> b (a row leaves a and enters b) as lists of predecessors of every node.
 struct Graph {
@@ -153,6 +153,36 @@ Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std:
   return result;
 }
 
+/// A hash of the set of rows that every neuron has, each described by its entry and by the names
+/// and values of the row's other entries.
+std::vector<std::uint64_t> neighbourhoods(const ColumnProblem& problem,
+                                          const std::vector<std::uint64_t>& name) {
+  const auto H = static_cast<std::size_t>(problem.neurons);
+  const auto entry = [&](std::size_t h, std::int64_t c) {
+    return hash_bits(name[h] + hash_entry(0, problem.class_value[c], 0));
+  };
+  std::vector<std::uint64_t> row(problem.weight.size(), 0);
+  for (std::size_t h = 0; h < H; ++h)
+    for (auto c = problem.class_begin[h]; c < problem.class_begin[h + 1]; ++c)
+      for (auto k = problem.class_ptr[c]; k < problem.class_ptr[c + 1]; ++k)
+        row[problem.row[k]] += entry(h, c);
+
+  std::vector<std::uint64_t> key(H, 0);
+  std::vector<std::uint64_t> rows;
+  for (std::size_t h = 0; h < H; ++h) {
+    rows.clear();
+    for (auto c = problem.class_begin[h]; c < problem.class_begin[h + 1]; ++c) {
+      const auto value = hash_entry(1, problem.class_value[c], 0);
+      for (auto k = problem.class_ptr[c]; k < problem.class_ptr[c + 1]; ++k)
+        rows.push_back(hash_bits(value + row[problem.row[k]] - entry(h, c)));
+    }
+    std::sort(rows.begin(), rows.end());
+    rows.erase(std::unique(rows.begin(), rows.end()), rows.end());
+    key[h] = std::accumulate(rows.begin(), rows.end(), std::uint64_t{0});
+  }
+  return key;
+}
+
 }  // namespace
 
 Partition partition(const PairProblem& problem) {
@@ -171,27 +201,24 @@ Partition partition(const PairProblem& problem) {
 
 std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem) {
   const auto H = static_cast<std::size_t>(problem.neurons);
-  std::vector<std::uint64_t> row_hash(problem.weight.size(), 0);
-  for (std::size_t h = 0; h < H; ++h)
-    for (auto c = problem.class_begin[h]; c < problem.class_begin[h + 1]; ++c) {
-      const auto hash = hash_entry(static_cast<std::int64_t>(h), problem.class_value[c], 0);
-      for (auto k = problem.class_ptr[c]; k < problem.class_ptr[c + 1]; ++k)
-        row_hash[problem.row[k]] += hash;
-    }
-  // A neuron's neighbourhood: its rows, each without the neuron's own entry.
-  std::vector<std::uint64_t> key(H, 0);
-  for (std::size_t h = 0; h < H; ++h)
-    for (auto c = problem.class_begin[h]; c < problem.class_begin[h + 1]; ++c) {
-      const auto own = hash_entry(static_cast<std::int64_t>(h), problem.class_value[c], 0);
-      const auto value = hash_entry(-1, problem.class_value[c], 0);
-      for (auto k = problem.class_ptr[c]; k < problem.class_ptr[c + 1]; ++k)
-        key[h] += hash_bits(value + row_hash[problem.row[k]] - own);
-    }
-  auto group = number(key);
-  const auto groups = count(group);
-  if (groups > kMaxCoarse)
-    for (auto& g : group)
-      g = static_cast<std::int32_t>(static_cast<std::int64_t>(g) * kMaxCoarse / groups);
+  std::vector<std::uint64_t> own_name(H);
+  for (std::size_t h = 0; h < H; ++h) own_name[h] = hash_bits(h);
+  auto group = number(neighbourhoods(problem, own_name));
+  if (count(group) <= kMaxCoarse) return group;
+
+  // Channels of one layer need not have the same neighbours, only neighbours of the same kinds:
+  // refine one single kind until the kinds are settled, or as many as the coarse step can take.
+  constexpr int kMaxRounds = 16;
+  group.assign(H, 0);
+  std::vector<std::uint64_t> kind(H, 0);
+  for (int round = 0; round < kMaxRounds; ++round) {
+    auto finer_kind = neighbourhoods(problem, kind);
+    for (std::size_t h = 0; h < H; ++h) finer_kind[h] += hash_bits(kind[h]);
+    auto finer = number(finer_kind);
+    if (count(finer) > kMaxCoarse || count(finer) == count(group)) break;
+    group = std::move(finer);
+    kind = std::move(finer_kind);
+  }
   return group;
 }
 

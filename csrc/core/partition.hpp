@@ -29,8 +29,8 @@ inline constexpr std::int32_t kMaxCoarse = 256;
 /// neighbours: sweeps by sets would then be slower than a general method.
 Partition partition(const PairProblem& problem);
 
-/// Coarse groups for problems without levels: neurons with the same neighbours, in at most
-/// kMaxCoarse sets; H entries.
+/// Coarse groups for problems without levels, at most kMaxCoarse; H entries: neurons with the same
+/// neighbours, or, where these are too many sets, with the same kinds of neighbours.
 std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem);
 
 }  // namespace pathcond
