@@ -18,15 +18,13 @@ from pathcond_native.result import SolveResult
 from pathcond_native.solver import solve
 
 if TYPE_CHECKING:
-    from pathcond_native.model import (
-        RescaleReport,
-        RescalingGraph,
-        diag_g,
-        rescale_,
-        trace,
-    )
+    from pathcond_native.model.diag_g import diag_g
+    from pathcond_native.model.graph import RescalingGraph
+    from pathcond_native.model.report import RescaleReport
+    from pathcond_native.model.rescale import rescale_
+    from pathcond_native.model.trace import trace
 
-__version__: str = _build_info()["version"]
+__version__ = str(_build_info()["version"])
 
 __all__ = [
     "InvalidInputError",

@@ -72,7 +72,7 @@ class Weights:
 
     def to_numpy(self, array: Any) -> npt.NDArray[np.float64]:
         """Inverse of `like_input`."""
-        return array if self.torch_device is None else array.cpu().numpy()
+        return np.asarray(array if self.torch_device is None else array.cpu())
 
 
 def _is_torch(value: object) -> bool:

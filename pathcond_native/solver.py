@@ -68,20 +68,21 @@ def solve(
         raise InvalidInputError(f"method: expected a string, got {method!r}")
     if callback is not None and not callable(callback):
         raise InvalidInputError(f"callback: expected a callable, got {callback!r}")
-    options = {
+    start = [] if u0 is None else _starting_point(u0)
+    options: dict[str, Any] = {
         "method": method,
         "tolerance": _real("tol", tol),
         "max_sweeps": _integer("max_sweeps", max_sweeps),
-        "threads": _integer("threads", threads) or _available_threads(threads),
-        "u0": [] if u0 is None else _starting_point(u0),
+        "threads": _integer("threads", threads) or _available_threads(),
+        "u0": start,
         "callback": callback,
     }
     weights = read_weights(g)
     incidence = read_incidence(B, len(weights.array))
-    if u0 is not None and len(options["u0"]) != incidence.columns:
+    if u0 is not None and len(start) != incidence.columns:
         raise InvalidInputError(
             f"u0: expected one entry per neuron (column of B), of which there are "
-            f"{incidence.columns}, got {len(options['u0'])}"
+            f"{incidence.columns}, got {len(start)}"
         )
     try:
         solution, incidence = _solve(incidence, weights.array, options)
@@ -142,7 +143,7 @@ def _integer(name: str, value: Any) -> int | None:
     return number
 
 
-def _available_threads(threads: int | None) -> int:
+def _available_threads() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 

@@ -4,6 +4,7 @@
 #include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
 #include <pybind11/stl.h>
+#include <pybind11/typing.h>
 
 #include <chrono>
 #include <string>
@@ -34,17 +35,12 @@ class SignalPoll {
   Clock::time_point last_ = Clock::now();
 };
 
-py::object call(const py::object& callback, std::int64_t sweep, double objective,
-                double gradient_norm) {
-  return callback(sweep, objective, gradient_norm);
-}
-
 Progress::Callback wrap(const py::object& callback) {
   if (callback.is_none()) return {};
   return [&callback](std::int64_t sweep, double objective, double gradient_norm) {
     const py::gil_scoped_acquire gil;
-    const int truth =
-        PyObject_IsTrue(call(callback, sweep, objective, gradient_norm).ptr());
+    const py::object answer = callback(sweep, objective, gradient_norm);
+    const int truth = PyObject_IsTrue(answer.ptr());
     if (truth < 0) throw py::error_already_set();
     return truth == 1;
   };
@@ -111,7 +107,7 @@ Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::arra
                       std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps,
                       std::vector<double> u0, int threads, const py::object& callback) {
   check_arrays(indptr, indices, values, g);
-  const Options options{method_from(method), tolerance, max_sweeps, std::move(u0), threads,
+  const Options options{method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
                         wrap(callback),      SignalPoll()};
   if (indices.dtype().is(py::dtype::of<std::int32_t>()))
     return for_values<std::int32_t>(rows, indptr, indices, values, g, options);
@@ -125,7 +121,7 @@ py::array_t<T> to_numpy(const std::vector<T>& vector) {
   return py::array_t<T>(static_cast<py::ssize_t>(vector.size()), vector.data());
 }
 
-py::dict build_info() {
+py::typing::Dict<py::str, py::object> build_info() {
   return py::dict("version"_a = PATHCOND_VERSION, "compiler"_a = __VERSION__,
                   "cpp_standard"_a = static_cast<long>(__cplusplus), "simd"_a = simd_level(),
                   "cuda"_a = false);
@@ -156,8 +152,7 @@ PYBIND11_MODULE(_core, module) {
 
   module.def("solve", &solve_arrays, "rows"_a, "indptr"_a, "indices"_a, "values"_a, "g"_a,
              py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a,
-             "callback"_a,
-             "Solves for B in compressed sparse columns (arrays read in place).");
+             "callback"_a, "Solves for B in compressed sparse columns (arrays read in place).");
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }
 

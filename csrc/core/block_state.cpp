@@ -8,9 +8,15 @@
 namespace pathcond {
 
 BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, Monitor& monitor)
-    : problem_(std::move(problem)), monitor_(monitor), coarse_of_neuron_(problem_.neurons()),
-      u_(problem_.neurons()), base_(problem_.neurons(), 0.0), x_(problem_.neurons(), 1.0),
-      y_(problem_.neurons(), 1.0), mean_(problem_.neurons()), curvature_(problem_.neurons()) {
+    : problem_(std::move(problem)),
+      monitor_(monitor),
+      coarse_of_neuron_(problem_.neurons()),
+      u_(problem_.neurons()),
+      base_(problem_.neurons(), 0.0),
+      x_(problem_.neurons(), 1.0),
+      y_(problem_.neurons(), 1.0),
+      mean_(problem_.neurons()),
+      curvature_(problem_.neurons()) {
   for (std::int32_t g = 0; g < problem_.groups(); ++g)
     std::fill(coarse_of_neuron_.begin() + problem_.group_begin[g],
               coarse_of_neuron_.begin() + problem_.group_begin[g + 1], problem_.coarse[g]);
@@ -45,8 +51,7 @@ void BlockState::move_to(const std::vector<double>& u) {
 void BlockState::absorb() {
   std::vector<double> change(u_.size());
   for (std::size_t k = 0; k < u_.size(); ++k) change[k] = u_[k] - base_[k];
-  double largest =
-      problem_.constant > 0 ? std::log(problem_.constant) : std::log(0.0);
+  double largest = problem_.constant > 0 ? std::log(problem_.constant) : std::log(0.0);
   for (std::size_t k = 0; k < u_.size(); ++k) {
     largest = std::max(largest, std::log(problem_.leave_only[k]) + change[k]);
     largest = std::max(largest, std::log(problem_.enter_only[k]) - change[k]);
@@ -150,8 +155,7 @@ CoarseProblem BlockState::coarse_problem() const {
         half.right_valid
             ? std::inner_product(half.right.begin(), half.right.end(), &y_[begin(block.target)],
                                  0.0)
-            : std::inner_product(half.left.begin(), half.left.end(), &x_[begin(block.source)],
-                                 0.0);
+            : std::inner_product(half.left.begin(), half.left.end(), &x_[begin(block.source)], 0.0);
     coarse.add_pair(problem_.coarse[block.source], problem_.coarse[block.target], weight);
   }
   return coarse;
@@ -161,8 +165,8 @@ void BlockState::evaluate(Point& point) {
   move_to(point.u);
   for (std::size_t id = 0; id < half_.size(); ++id) {
     const Block& block = problem_.blocks[id];
-    block.gather_scatter(&x_[begin(block.source)], &y_[begin(block.target)],
-                         half_[id].right.data(), half_[id].left.data());
+    block.gather_scatter(&x_[begin(block.source)], &y_[begin(block.target)], half_[id].right.data(),
+                         half_[id].left.data());
     half_[id].left_valid = half_[id].right_valid = true;
     count(block);
   }
@@ -171,8 +175,7 @@ void BlockState::evaluate(Point& point) {
   for (std::int32_t g = 0; g < problem_.groups(); ++g)
     flows(g, leaving.data() + begin(g), entering.data() + begin(g));
   // Every pair leaves one neuron; what only enters is added apart.
-  for (std::size_t k = 0; k < u_.size(); ++k)
-    total_ += leaving[k] + problem_.enter_only[k] * y_[k];
+  for (std::size_t k = 0; k < u_.size(); ++k) total_ += leaving[k] + problem_.enter_only[k] * y_[k];
   for (std::size_t k = 0; k < u_.size(); ++k) {
     mean_[k] = (leaving[k] - entering[k]) / total_;
     curvature_[k] = (leaving[k] + entering[k]) / total_;

@@ -58,8 +58,8 @@ class BlockState final : public Objective {
   Monitor& monitor_;
   std::vector<std::int32_t> coarse_of_neuron_;
   std::vector<double> u_;
-  std::vector<double> base_;  ///< part of u that the stored weights contain
-  std::vector<double> x_, y_; ///< exp(u - base) and its inverse
+  std::vector<double> base_;   ///< part of u that the stored weights contain
+  std::vector<double> x_, y_;  ///< exp(u - base) and its inverse
   std::vector<HalfSums> half_;
   std::vector<double> mean_, curvature_;  ///< of the last point evaluated; mean = B^T pi
   double total_ = 1;

@@ -80,8 +80,7 @@ void Block::gather_scatter(const double* x, const double* y, double* right, doub
   std::fill_n(left, rows, 0.0);
   if (dense()) {
     for (std::int32_t b = 0; b < columns; ++b)
-      right[b] =
-          dot_and_add(&value[static_cast<std::size_t>(b) * rows], x, left, y[b], rows);
+      right[b] = dot_and_add(&value[static_cast<std::size_t>(b) * rows], x, left, y[b], rows);
     return;
   }
   for (std::int32_t b = 0; b < columns; ++b) {
@@ -97,16 +96,14 @@ void Block::gather_scatter(const double* x, const double* y, double* right, doub
 double Block::largest_exponent(const double* u_source, const double* u_target) const {
   double largest = -std::numeric_limits<double>::infinity();
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
-    if (value[k] > 0)
-      largest = std::max(largest, std::log(value[k]) + u_source[a] - u_target[b]);
+    if (value[k] > 0) largest = std::max(largest, std::log(value[k]) + u_source[a] - u_target[b]);
   });
   return largest;
 }
 
 void Block::absorb(const double* u_source, const double* u_target, double offset) {
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
-    if (value[k] > 0)
-      value[k] = std::exp(std::log(value[k]) + u_source[a] - u_target[b] - offset);
+    if (value[k] > 0) value[k] = std::exp(std::log(value[k]) + u_source[a] - u_target[b] - offset);
   });
 }
 
@@ -143,11 +140,14 @@ void order_neurons(const PairProblem& pairs, const Partition& partition, BlockPr
 class PairWalk {
  public:
   PairWalk(const PairProblem& pairs, const Partition& partition, BlockProblem& problem)
-      : pairs_(pairs), partition_(partition), problem_(problem),
-        local_(partition.group.size()), block_of_source_(problem.groups(), -1) {
+      : pairs_(pairs),
+        partition_(partition),
+        problem_(problem),
+        local_(partition.group.size()),
+        block_of_source_(problem.groups(), -1) {
     for (std::size_t k = 0; k < problem.order.size(); ++k)
-      local_[problem.order[k]] = static_cast<std::int32_t>(k) -
-                                 problem.group_begin[partition.group[problem.order[k]]];
+      local_[problem.order[k]] =
+          static_cast<std::int32_t>(k) - problem.group_begin[partition.group[problem.order[k]]];
   }
 
   template <class Visit>
@@ -172,9 +172,7 @@ class PairWalk {
     auto& block = block_of_source_[source];
     if (block >= 0) return block;
     block = static_cast<std::int32_t>(problem_.blocks.size());
-    const auto size = [&](auto g) {
-      return problem_.group_begin[g + 1] - problem_.group_begin[g];
-    };
+    const auto size = [&](auto g) { return problem_.group_begin[g + 1] - problem_.group_begin[g]; };
     problem_.blocks.push_back({source, target, size(source), size(target), {}, {}, {}});
     problem_.out_blocks[source].push_back(block);
     problem_.in_blocks[target].push_back(block);

@@ -12,11 +12,11 @@ namespace pathcond {
 /// the block is a dense matrix, else it is sparse; either way it is stored by target neuron, and
 /// neurons count from the start of their group.
 struct Block {
-  std::int32_t source, target;       ///< groups
-  std::int32_t rows, columns;        ///< neurons of source and target
-  std::vector<std::int64_t> ptr;     ///< sparse: columns + 1
-  std::vector<std::int32_t> index;   ///< sparse: source neuron of every value
-  std::vector<double> value;         ///< dense: rows x columns, column by column
+  std::int32_t source, target;      ///< groups
+  std::int32_t rows, columns;       ///< neurons of source and target
+  std::vector<std::int64_t> ptr;    ///< sparse: columns + 1
+  std::vector<std::int32_t> index;  ///< sparse: source neuron of every value
+  std::vector<double> value;        ///< dense: rows x columns, column by column
 
   bool dense() const { return ptr.empty(); }
 
@@ -31,8 +31,7 @@ struct Block {
   void for_each(const Visit& visit) const {
     for (std::int32_t b = 0; b < columns; ++b) {
       if (dense()) {
-        for (std::int32_t a = 0; a < rows; ++a)
-          visit(a, b, static_cast<std::size_t>(b) * rows + a);
+        for (std::int32_t a = 0; a < rows; ++a) visit(a, b, static_cast<std::size_t>(b) * rows + a);
       } else {
         for (auto k = ptr[b]; k < ptr[b + 1]; ++k) visit(index[k], b, static_cast<std::size_t>(k));
       }
@@ -59,7 +58,7 @@ struct BlockProblem {
   std::vector<double> degree, leave_only, enter_only;
   std::vector<Block> blocks;
   std::vector<std::vector<std::int32_t>> in_blocks, out_blocks;  ///< of every group
-  std::int64_t stored = 0;  ///< values in all blocks
+  std::int64_t stored = 0;                                       ///< values in all blocks
 
   std::size_t neurons() const { return order.size(); }
   std::int32_t groups() const { return static_cast<std::int32_t>(coarse.size()); }

@@ -37,8 +37,8 @@ CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& sh
     for (std::size_t b = 0; b < n; ++b)
       hessian[a * n + b] = hessian[a * n + b] / point.total - mean[a] * mean[b];
   for (std::size_t a = 0; a < n; ++a) mean[a] -= problem.share[a];
-  point.objective = std::log(point.total) - std::inner_product(shift.begin(), shift.end(),
-                                                               problem.share.begin(), 0.0);
+  point.objective = std::log(point.total) -
+                    std::inner_product(shift.begin(), shift.end(), problem.share.begin(), 0.0);
   return point;
 }
 

@@ -8,7 +8,10 @@ namespace pathcond {
 /// A pair problem summed over coarse groups: what F is as a function of one common shift per group.
 struct CoarseProblem {
   explicit CoarseProblem(std::int32_t groups)
-      : size(static_cast<std::size_t>(groups)), pair(size * size), leave(size), enter(size),
+      : size(static_cast<std::size_t>(groups)),
+        pair(size * size),
+        leave(size),
+        enter(size),
         share(size) {}
 
   std::size_t size;

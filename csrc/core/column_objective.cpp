@@ -9,10 +9,14 @@ namespace pathcond {
 
 ColumnObjective::ColumnObjective(const ColumnProblem& problem, std::vector<std::int32_t> coarse,
                                  Monitor& monitor)
-    : problem_(problem), monitor_(monitor), coarse_(std::move(coarse)),
+    : problem_(problem),
+      monitor_(monitor),
+      coarse_(std::move(coarse)),
       coarse_groups_(coarse_.empty() ? 0 : 1 + *std::max_element(coarse_.begin(), coarse_.end())),
-      log_weight_(problem.weight.size()), pi_(problem.weight.size()),
-      product_(problem.weight.size()), mean_(static_cast<std::size_t>(problem.neurons)) {
+      log_weight_(problem.weight.size()),
+      pi_(problem.weight.size()),
+      product_(problem.weight.size()),
+      mean_(static_cast<std::size_t>(problem.neurons)) {
   std::transform(problem.weight.begin(), problem.weight.end(), log_weight_.begin(),
                  [](double w) { return std::log(w); });
 }

@@ -11,8 +11,7 @@ namespace pathcond {
 /// F/p of a merged problem with any column values, in log space.
 class ColumnObjective final : public Objective {
  public:
-  ColumnObjective(const ColumnProblem& problem, std::vector<std::int32_t> coarse,
-                  Monitor& monitor);
+  ColumnObjective(const ColumnProblem& problem, std::vector<std::int32_t> coarse, Monitor& monitor);
 
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;

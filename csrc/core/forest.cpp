@@ -50,8 +50,7 @@ Forest::Forest(const std::vector<double>& diagonal, std::vector<Coupling> coupli
       for (const Coupling& edge : neighbours[nodes_[next].neuron]) {
         if (position[edge.b] >= 0) continue;
         position[edge.b] = static_cast<std::int32_t>(nodes_.size());
-        nodes_.push_back(
-            {edge.b, static_cast<std::int32_t>(next), edge.value, diagonal[edge.b]});
+        nodes_.push_back({edge.b, static_cast<std::int32_t>(next), edge.value, diagonal[edge.b]});
       }
     }
   }

@@ -16,7 +16,8 @@ inline std::uint64_t hash_bits(std::uint64_t z) {
 
 /// Hash of one non-zero of B; sums of these identify sets of non-zeros in any order.
 inline std::uint64_t hash_entry(std::int64_t column, double value, std::uint64_t seed) {
-  return hash_bits(static_cast<std::uint64_t>(column) + hash_bits(std::bit_cast<std::uint64_t>(value) ^ seed));
+  return hash_bits(static_cast<std::uint64_t>(column) +
+                   hash_bits(std::bit_cast<std::uint64_t>(value) ^ seed));
 }
 
 }  // namespace pathcond

@@ -72,8 +72,7 @@ WeightSummary validate(std::span<const G> g) {
   return summary;
 }
 
-#define PATHCOND_VALIDATE(Index, Value) \
-  template void validate(const IncidenceView<Index, Value>&);
+#define PATHCOND_VALIDATE(Index, Value) template void validate(const IncidenceView<Index, Value>&);
 PATHCOND_FOR_EACH_INCIDENCE(PATHCOND_VALIDATE)
 template WeightSummary validate(std::span<const float>);
 template WeightSummary validate(std::span<const double>);

@@ -18,8 +18,9 @@ inline double inner(const std::vector<double>& a, const std::vector<double>& b) 
 inline constexpr double kLongestStep = 20;
 
 /// Backtracks from point.u + direction until F has decreased enough (Armijo), or, where its
-/// change is rounding, until the slope along the direction has: on a quadratic the two agree. On success `point` is the new point and `trial` the
-/// old one; else `point` is left, and evaluated last.
+/// change is rounding, until the slope along the direction has: on a quadratic the two agree. On
+/// success `point` is the new point and `trial` the old one; else `point` is left, and evaluated
+/// last.
 inline bool line_search(Objective& objective, Point& point, const std::vector<double>& direction,
                         Point& trial) {
   constexpr int kMaxHalvings = 40;
@@ -29,10 +30,9 @@ inline bool line_search(Objective& objective, Point& point, const std::vector<do
     for (std::size_t k = 0; k < trial.u.size(); ++k)
       trial.u[k] = point.u[k] + length * direction[k];
     objective.evaluate(trial);
-    const bool accepted =
-        std::abs(trial.value - point.value) <= objective_noise(point.value)
-            ? std::abs(inner(trial.gradient, direction)) < -slope
-            : trial.value <= point.value + 1e-4 * length * slope;
+    const bool accepted = std::abs(trial.value - point.value) <= objective_noise(point.value)
+                              ? std::abs(inner(trial.gradient, direction)) < -slope
+                              : trial.value <= point.value + 1e-4 * length * slope;
     if (accepted) {
       std::swap(point, trial);
       return true;

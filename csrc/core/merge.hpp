@@ -14,10 +14,10 @@ namespace pathcond {
 
 /// A merged problem in which every row leaves at most one neuron and enters at most one.
 struct PairProblem {
-  std::int32_t neurons = 0;  ///< H
-  std::int64_t rows = 0;     ///< p: rows of B with g > 0, before merging
-  double constant = 0;       ///< weight of the empty rows
-  double log_scale = 0;      ///< weights are g exp(-log_scale)
+  std::int32_t neurons = 0;             ///< H
+  std::int64_t rows = 0;                ///< p: rows of B with g > 0, before merging
+  double constant = 0;                  ///< weight of the empty rows
+  double log_scale = 0;                 ///< weights are g exp(-log_scale)
   std::vector<double> degree;           ///< H: d = #leaving - #entering, before merging
   std::vector<std::uint8_t> frozen;     ///< H: no row with g > 0 touches the neuron
   std::vector<double> leave_only;       ///< H: weight of the rows that only leave h
@@ -35,8 +35,7 @@ struct ColumnProblem;
 /// Needs two arrays of p 32-bit integers beside its result.
 template <class Index, class Value, class G>
 std::optional<PairProblem> merge_pairs(const IncidenceView<Index, Value>& B, std::span<const G> g,
-                                       const WeightSummary& summary, int threads,
-                                       Monitor& monitor);
+                                       const WeightSummary& summary, int threads, Monitor& monitor);
 
 /// Any B. Needs one array of p 64-bit integers beside its result.
 template <class Index, class Value, class G>

@@ -73,8 +73,8 @@ struct PairRange {
 
 template <class Index, class Value, class G>
 PairRange merge_range(const IncidenceView<Index, Value>& B, std::span<const G> g, double scale,
-                      const std::vector<std::int32_t>& leave, std::int64_t first,
-                      std::int64_t last, Monitor* monitor) {
+                      const std::vector<std::int32_t>& leave, std::int64_t first, std::int64_t last,
+                      Monitor* monitor) {
   PairRange range;
   range.count.reserve(static_cast<std::size_t>(last - first));
   std::vector<double> sum(static_cast<std::size_t>(B.columns), 0.0);
@@ -97,8 +97,7 @@ PairRange merge_range(const IncidenceView<Index, Value>& B, std::span<const G> g
         run += static_cast<double>(value) * scale;
         any |= value > 0;
         ++k;
-      } while (k < end && B.values[k] == -1 &&
-               leave[static_cast<std::size_t>(B.indices[k])] == a);
+      } while (k < end && B.values[k] == -1 && leave[static_cast<std::size_t>(B.indices[k])] == a);
       if (a == kNone || !any) continue;
       if (!seen[a]) {
         seen[a] = 1;
@@ -162,8 +161,7 @@ std::optional<PairProblem> merge_pairs(const IncidenceView<Index, Value>& B, std
   run_workers(workers, [&](int worker) {
     ranges[static_cast<std::size_t>(worker)] =
         merge_range(B, g, scale, ends->leave, bounds[static_cast<std::size_t>(worker)],
-                    bounds[static_cast<std::size_t>(worker) + 1],
-                    worker == 0 ? &monitor : nullptr);
+                    bounds[static_cast<std::size_t>(worker) + 1], worker == 0 ? &monitor : nullptr);
   });
   for (auto& range : ranges) append(problem, std::move(range));
   return problem;

@@ -34,9 +34,8 @@ std::vector<std::int64_t> hash_rows(const IncidenceView<Index, Value>& B, std::u
     for (std::int64_t k = B.begin(h); k < B.end(h); ++k) {
       if (B.values[k] == 0) continue;
       auto& slot = hash[static_cast<std::size_t>(B.indices[k])];
-      slot = std::bit_cast<std::int64_t>(
-          std::bit_cast<std::uint64_t>(slot) +
-          hash_entry(h, static_cast<double>(B.values[k]), seed));
+      slot = std::bit_cast<std::int64_t>(std::bit_cast<std::uint64_t>(slot) +
+                                         hash_entry(h, static_cast<double>(B.values[k]), seed));
     }
     monitor.advance(B.end(h) - B.begin(h));
   }
@@ -143,13 +142,11 @@ ColumnProblem merge_patterns(const IncidenceView<Index, Value>& B, std::span<con
   throw std::runtime_error("merging rows of B failed: three hash collisions in a row");
 }
 
-#define PATHCOND_MERGE_PATTERNS(Index, Value)                                               \
-  template ColumnProblem merge_patterns(const IncidenceView<Index, Value>&,                 \
-                                        std::span<const float>, const WeightSummary&,       \
-                                        Monitor&);                                          \
-  template ColumnProblem merge_patterns(const IncidenceView<Index, Value>&,                 \
-                                        std::span<const double>, const WeightSummary&,      \
-                                        Monitor&);
+#define PATHCOND_MERGE_PATTERNS(Index, Value)                                                    \
+  template ColumnProblem merge_patterns(const IncidenceView<Index, Value>&,                      \
+                                        std::span<const float>, const WeightSummary&, Monitor&); \
+  template ColumnProblem merge_patterns(const IncidenceView<Index, Value>&,                      \
+                                        std::span<const double>, const WeightSummary&, Monitor&);
 PATHCOND_FOR_EACH_INCIDENCE(PATHCOND_MERGE_PATTERNS)
 
 }  // namespace pathcond

@@ -20,7 +20,8 @@ Vector newton_direction(Objective& objective, const Point& point, double damping
   const std::size_t n = point.u.size();
   const Preconditioner preconditioner(objective, point.curvature, damping);
   Vector z(n, 0.0), r(n), s(n), direction(n), product(n);
-  std::transform(point.gradient.begin(), point.gradient.end(), r.begin(), [](double g) { return -g; });
+  std::transform(point.gradient.begin(), point.gradient.end(), r.begin(),
+                 [](double g) { return -g; });
   preconditioner.apply(r, s);
   direction = s;
   double rs = inner(r, s);

@@ -114,9 +114,8 @@ std::vector<std::int32_t> colours(const Graph& graph) {
     }
   std::vector<std::int32_t> order(n);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) {
-    return neighbours[a].size() > neighbours[b].size();
-  });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](auto a, auto b) { return neighbours[a].size() > neighbours[b].size(); });
   std::vector<std::int32_t> colour(n, -1);
   std::vector<std::int32_t> taken_by(n + 1, -1);
   for (const auto node : order) {
@@ -134,8 +133,7 @@ Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std:
   const auto G = level.size();
   std::vector<std::int32_t> order(G);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](auto a, auto b) { return level[a] < level[b]; });
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return level[a] < level[b]; });
   std::vector<std::int32_t> position(G);
   Partition result;
   result.levels = count(level);
@@ -143,9 +141,8 @@ Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std:
   for (std::size_t k = 0; k < G; ++k) {
     position[order[k]] = static_cast<std::int32_t>(k);
     result.level_of_group.push_back(level[order[k]]);
-    result.coarse_of_group.push_back(
-        static_cast<std::int32_t>(static_cast<std::int64_t>(order[k]) * result.coarse /
-                                  static_cast<std::int64_t>(G)));
+    result.coarse_of_group.push_back(static_cast<std::int32_t>(
+        static_cast<std::int64_t>(order[k]) * result.coarse / static_cast<std::int64_t>(G)));
   }
   result.group.resize(group.size());
   std::transform(group.begin(), group.end(), result.group.begin(),

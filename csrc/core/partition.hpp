@@ -13,9 +13,9 @@ namespace pathcond {
 /// Levels: sets of groups without a row in common, so that one exact step serves all of them:
 /// the depth in a graph without cycles, else colours.
 struct Partition {
-  std::vector<std::int32_t> group;           ///< H: group of a neuron
-  std::vector<std::int32_t> level_of_group;  ///< non-decreasing: groups are sorted by level
-  std::vector<std::int32_t> coarse_of_group; ///< common shift that the coarse step gives it
+  std::vector<std::int32_t> group;            ///< H: group of a neuron
+  std::vector<std::int32_t> level_of_group;   ///< non-decreasing: groups are sorted by level
+  std::vector<std::int32_t> coarse_of_group;  ///< common shift that the coarse step gives it
   std::int32_t levels = 0;
   std::int32_t coarse = 0;
 

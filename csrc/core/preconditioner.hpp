@@ -14,7 +14,8 @@ namespace pathcond {
 class Preconditioner {
  public:
   Preconditioner(Objective& objective, const std::vector<double>& curvature, double damping)
-      : coarse_(objective.coarse()), groups_(objective.coarse_groups()),
+      : coarse_(objective.coarse()),
+        groups_(objective.coarse_groups()),
         factor_(objective.coarse_hessian(damping)),
         forest_(damped(curvature, damping), objective.strong_couplings()),
         active_(curvature.size()) {

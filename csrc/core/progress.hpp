@@ -15,7 +15,9 @@ class Progress {
   using Callback = std::function<bool(std::int64_t sweep, double objective, double gradient_norm)>;
 
   Progress(double rows, double log_scale, std::int64_t max_sweeps, Callback callback)
-      : rows_(rows), log_scale_(log_scale), max_sweeps_(max_sweeps),
+      : rows_(rows),
+        log_scale_(log_scale),
+        max_sweeps_(max_sweeps),
         callback_(std::move(callback)) {}
 
   void start(double objective) { history_.assign(1, unscale(objective)); }

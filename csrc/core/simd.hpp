@@ -4,8 +4,7 @@
 /// Fused multiply-adds may differ between levels in the last bit, never between threads.
 #if defined(__x86_64__) && defined(__GNUC__) && !defined(__clang__) && __GNUC__ >= 12 && \
     !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#define PATHCOND_SIMD \
-  __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
+#define PATHCOND_SIMD __attribute__((target_clones("default", "arch=x86-64-v3", "arch=x86-64-v4")))
 #define PATHCOND_HAS_SIMD_CLONES 1
 #else
 #define PATHCOND_SIMD

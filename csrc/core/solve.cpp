@@ -135,8 +135,7 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
     objective.evaluate(point);
   }
   const auto sweeps = static_cast<double>(progress.sweeps());
-  solution.status =
-      stop ? progress.status() : newton(objective, point, setting.target(), progress);
+  solution.status = stop ? progress.status() : newton(objective, point, setting.target(), progress);
   finish(progress, point, sweeps + objective.passes(), setting.tolerance, solution);
   solution.u = point.u;
   setting.watch.lap("sweeps");
@@ -151,15 +150,14 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
   while (!stop && !converged) {
     const auto outcome = sweeps.sweep();
     stop = progress.record(sweeps.objective(), outcome.gradient_norm);
-    converged = outcome.change < setting.tolerance &&
-                progress.status() != Status::stopped_by_callback;
+    converged =
+        outcome.change < setting.tolerance && progress.status() != Status::stopped_by_callback;
   }
   solution.status = converged ? Status::converged : progress.status();
   setting.watch.lap("sweeps");
   Point point(solution.u.size());
   point.u = sweeps.u();
-  ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0),
-                            setting.monitor);
+  ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0), setting.monitor);
   objective.evaluate(point);
   finish(progress, point, static_cast<double>(progress.sweeps()) + objective.passes(), -1,
          solution);
@@ -198,17 +196,20 @@ Method method_from(const std::string& name) {
 
 const char* name(Status status) {
   switch (status) {
-    case Status::converged: return "converged";
-    case Status::max_sweeps: return "max_sweeps";
-    case Status::stopped_by_callback: return "stopped_by_callback";
-    case Status::stalled: return "stalled";
+    case Status::converged:
+      return "converged";
+    case Status::max_sweeps:
+      return "max_sweeps";
+    case Status::stopped_by_callback:
+      return "stopped_by_callback";
+    case Status::stalled:
+      return "stalled";
   }
   return "unknown";
 }
 
 template <class Index, class Value, class G>
-Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g,
-               const Options& options) {
+Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const Options& options) {
   check(options, B.rows, B.columns, g.size());
   Solution solution;
   Stopwatch watch(solution);
@@ -225,10 +226,9 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g,
   solution.rows = summary.positive;
   solution.frozen = pairs ? pairs->frozen : columns->frozen;
   solution.u = options.u0.empty() ? Vector(static_cast<std::size_t>(B.columns), 0.0) : options.u0;
-  Progress progress(static_cast<double>(summary.positive),
-                    pairs ? pairs->log_scale : columns->log_scale,
-                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
-                    options.callback);
+  Progress progress(
+      static_cast<double>(summary.positive), pairs ? pairs->log_scale : columns->log_scale,
+      options.max_sweeps.value_or(default_max_sweeps(options.method)), options.callback);
   if (summary.positive == 0) return solution;
 
   const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
@@ -260,10 +260,10 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g,
   return solution;
 }
 
-#define PATHCOND_SOLVE(Index, Value)                                                             \
-  template Solution solve(const IncidenceView<Index, Value>&, std::span<const float>,            \
-                          const Options&);                                                       \
-  template Solution solve(const IncidenceView<Index, Value>&, std::span<const double>,           \
+#define PATHCOND_SOLVE(Index, Value)                                                   \
+  template Solution solve(const IncidenceView<Index, Value>&, std::span<const float>,  \
+                          const Options&);                                             \
+  template Solution solve(const IncidenceView<Index, Value>&, std::span<const double>, \
                           const Options&);
 PATHCOND_FOR_EACH_INCIDENCE(PATHCOND_SOLVE)
 

@@ -41,17 +41,17 @@ constexpr std::int64_t default_max_sweeps(Method method) {
 }
 
 struct Solution {
-  std::vector<double> u;              ///< H, u_h = 2 log lambda_h
-  double objective = 0;               ///< F(u)
-  double initial_objective = 0;       ///< F(u0)
-  double gradient_norm = 0;           ///< max |dF/du| / p at u, recomputed from the merged weights
-  std::int64_t sweeps = 0;            ///< sweeps and Newton steps
-  double passes = 0;                  ///< reads of the merged weights, everything counted
+  std::vector<double> u;         ///< H, u_h = 2 log lambda_h
+  double objective = 0;          ///< F(u)
+  double initial_objective = 0;  ///< F(u0)
+  double gradient_norm = 0;      ///< max |dF/du| / p at u, recomputed from the merged weights
+  std::int64_t sweeps = 0;       ///< sweeps and Newton steps
+  double passes = 0;             ///< reads of the merged weights, everything counted
   Status status = Status::converged;
-  std::vector<std::uint8_t> frozen;   ///< H: no row with g > 0 touches the neuron
-  std::int64_t rows = 0;              ///< p: rows with g > 0
-  std::int64_t merged_rows = 0;       ///< different rows among them
-  std::vector<double> history;        ///< F at the start and after every sweep
+  std::vector<std::uint8_t> frozen;                     ///< H: no row with g > 0 touches the neuron
+  std::int64_t rows = 0;                                ///< p: rows with g > 0
+  std::int64_t merged_rows = 0;                         ///< different rows among them
+  std::vector<double> history;                          ///< F at the start and after every sweep
   std::vector<std::pair<std::string, double>> seconds;  ///< per stage
 
   bool converged() const { return status == Status::converged; }
