@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from pathcond_native.errors import InvalidInputError
 
-__all__ = ["Incidence", "Weights", "read_incidence", "read_weights"]
+__all__ = ["Framework", "Incidence", "read_incidence", "read_weights"]
 
 _VALUE_DTYPES = (np.int8, np.int32, np.int64, np.float32, np.float64)
 
@@ -53,26 +54,29 @@ class Incidence:
         v = np.zeros(self.rows)
         for h, step in enumerate(u):
             entries = slice(self.indptr[h], self.indptr[h + 1])
-            np.add.at(v, self.indices[entries], self.values[entries] * step)
+            v[self.indices[entries]] += self.values[entries] * step
         return v
 
 
 @dataclass(frozen=True)
-class Weights:
-    """g as a NumPy array, and how to give results back in the caller's kind of array."""
+class Framework:
+    """The kind of array that g was: NumPy, or torch on a device."""
 
-    array: npt.NDArray[Any]
     torch_device: Any = None
 
-    def like_input(self, array: npt.NDArray[np.float64]) -> Any:
-        """The array as the kind that g was: NumPy, or torch on g's device."""
+    def from_numpy(self, array: npt.NDArray[np.float64]) -> Any:
+        """The array in this framework, on g's device."""
         if self.torch_device is None:
             return array
-        return sys.modules["torch"].from_numpy(array).to(self.torch_device)
+        return import_module("torch").from_numpy(array).to(self.torch_device)
 
     def to_numpy(self, array: Any) -> npt.NDArray[np.float64]:
-        """Inverse of `like_input`."""
+        """Inverse of `from_numpy`."""
         return np.asarray(array if self.torch_device is None else array.cpu())
+
+    def exp(self, array: Any) -> Any:
+        """exp of every entry."""
+        return np.exp(array) if self.torch_device is None else array.exp()
 
 
 def _is_torch(value: object) -> bool:
@@ -105,8 +109,8 @@ def _torch_to_numpy(tensor: Any) -> npt.NDArray[Any]:
     return array
 
 
-def read_weights(g: Any, name: str = "g") -> Weights:
-    """g: one-dimensional, real, NumPy or torch; anything that NumPy can read as such."""
+def read_weights(g: Any, name: str = "g") -> tuple[npt.NDArray[Any], Framework]:
+    """One-dimensional real data as float32 or float64 NumPy array, and what it came as."""
     device = None
     if _is_torch(g):
         if g.layout != sys.modules["torch"].strided:
@@ -124,7 +128,7 @@ def read_weights(g: Any, name: str = "g") -> Weights:
         raise InvalidInputError(f"{name}: expected a 1-D array, got shape {array.shape}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    return Weights(np.ascontiguousarray(array), device)
+    return np.ascontiguousarray(array), Framework(device)
 
 
 def read_incidence(B: Any, rows: int) -> Incidence:
@@ -147,8 +151,7 @@ def read_incidence(B: Any, rows: int) -> Incidence:
 def _is_pair(B: Sequence[Any]) -> bool:
     """(leaving, entering): two sequences of index lists. A nested list of numbers is a matrix."""
     return len(B) == 2 and all(
-        isinstance(part, tuple | list) and not any(np.isscalar(item) for item in part)
-        for part in B
+        isinstance(part, tuple | list) and not any(np.isscalar(item) for item in part) for part in B
     )
 
 
@@ -214,9 +217,7 @@ def _compressed(rows: int, indptr: Any, indices: Any, values: Any) -> Incidence:
     if values.dtype not in _VALUE_DTYPES:
         values = values.astype(np.int8 if values.dtype.kind == "b" else np.float64)
     indptr, indices = np.asarray(indptr), np.asarray(indices)
-    index_type = (
-        np.int32 if indptr.dtype == np.int32 and indices.dtype == np.int32 else np.int64
-    )
+    index_type = np.int32 if indptr.dtype == np.int32 and indices.dtype == np.int32 else np.int64
     return Incidence(
         rows,
         np.ascontiguousarray(indptr, index_type),

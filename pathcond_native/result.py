@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from pathcond_native.arrays import Framework, Incidence
 
 __all__ = ["SolveResult"]
 
@@ -50,23 +52,24 @@ class SolveResult:
     """Wall time per stage."""
     history: npt.NDArray[np.float64]
     """(sweeps + 1,) F before the first sweep and after each."""
-    _multiply: Callable[[Array], Array] = field(repr=False)
-    """u -> B u."""
+    _incidence: Incidence
+    _framework: Framework
 
     @cached_property
     def v(self) -> Array:
         """(p,) B u for every row of B, computed when first asked for."""
-        return self._multiply(self.u)
+        v = self._incidence.multiply(self._framework.to_numpy(self.u))
+        return self._framework.from_numpy(v)
 
     @property
     def scales(self) -> Array:
         """(H,) lambda = exp(u / 2): what enters neuron h is multiplied by it."""
-        return _exp(self.u / 2)
+        return self._framework.exp(self.u / 2)
 
     @property
     def parameter_scales(self) -> Array:
         """(p,) exp(-v / 2): the factor of every parameter."""
-        return _exp(self.v / -2)
+        return self._framework.exp(self.v / -2)
 
     def __repr__(self) -> str:
         return (
@@ -75,7 +78,3 @@ class SolveResult:
             f"(from {self.initial_objective:.10g}), gradient_norm={self.gradient_norm:.2e}, "
             f"sweeps={self.sweeps}, passes={self.passes:.1f})"
         )
-
-
-def _exp(array: Array) -> Array:
-    return np.exp(array) if isinstance(array, np.ndarray) else array.exp()

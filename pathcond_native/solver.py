@@ -77,19 +77,19 @@ def solve(
         "u0": start,
         "callback": callback,
     }
-    weights = read_weights(g)
-    incidence = read_incidence(B, len(weights.array))
+    weights, framework = read_weights(g)
+    incidence = read_incidence(B, len(weights))
     if u0 is not None and len(start) != incidence.columns:
         raise InvalidInputError(
             f"u0: expected one entry per neuron (column of B), of which there are "
             f"{incidence.columns}, got {len(start)}"
         )
     try:
-        solution, incidence = _solve(incidence, weights.array, options)
+        solution, incidence = _solve(incidence, weights, options)
     except _core.InvalidInput as error:
         raise InvalidInputError(str(error)) from None
     return SolveResult(
-        u=weights.like_input(solution.u),
+        u=framework.from_numpy(solution.u),
         objective=solution.objective,
         initial_objective=solution.initial_objective,
         gradient_norm=solution.gradient_norm,
@@ -102,7 +102,8 @@ def solve(
         merged_rows=solution.merged_rows,
         seconds=dict(solution.seconds),
         history=solution.history,
-        _multiply=lambda u: weights.like_input(incidence.multiply(weights.to_numpy(u))),
+        _incidence=incidence,
+        _framework=framework,
     )
 
 
@@ -148,7 +149,7 @@ def _available_threads() -> int:
 
 
 def _starting_point(u0: Any) -> list[float]:
-    array = read_weights(u0, "u0").array
+    array, _ = read_weights(u0, "u0")
     if not np.isfinite(array).all():
         raise InvalidInputError("u0: entries must be finite")
     point: list[float] = array.astype(np.float64).tolist()
