@@ -7,10 +7,25 @@
 
 namespace pathcond {
 
+namespace {
+
+SparsePattern coarse_pattern(const BlockProblem& problem) {
+  std::vector<std::pair<std::int32_t, std::int32_t>> edges;
+  for (const Block& block : problem.blocks) {
+    const auto a = problem.coarse[block.source];
+    const auto b = problem.coarse[block.target];
+    if (a != b) edges.emplace_back(a, b);
+  }
+  return {problem.coarse_groups, edges};
+}
+
+}  // namespace
+
 BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, Monitor& monitor)
     : problem_(std::move(problem)),
       monitor_(monitor),
       coarse_of_neuron_(problem_.neurons()),
+      coarse_pattern_(coarse_pattern(problem_)),
       u_(problem_.neurons()),
       base_(problem_.neurons(), 0.0),
       x_(problem_.neurons(), 1.0),
@@ -140,7 +155,7 @@ double BlockState::objective(double total) const {
 }
 
 CoarseProblem BlockState::coarse_problem() const {
-  CoarseProblem coarse(problem_.coarse_groups);
+  CoarseProblem coarse(coarse_pattern_);
   coarse.constant = problem_.constant;
   for (std::size_t k = 0; k < u_.size(); ++k) {
     const auto c = static_cast<std::size_t>(coarse_of_neuron_[k]);
@@ -209,12 +224,11 @@ void BlockState::hessian_product(const std::vector<double>& z, std::vector<doubl
   for (std::size_t k = 0; k < u_.size(); ++k) out[k] -= mean_[k] * mean_z;
 }
 
-DenseFactor BlockState::coarse_hessian(double damping) {
+SparseFactor BlockState::coarse_hessian(double damping) {
   const CoarseProblem coarse = coarse_problem();
-  auto point = pathcond::evaluate(coarse, std::vector<double>(coarse.size, 0.0));
-  for (const auto c : coarse_of_neuron_)
-    point.hessian[static_cast<std::size_t>(c) * (coarse.size + 1)] += damping;
-  return {std::move(point.hessian), coarse.size};
+  auto point = pathcond::evaluate(coarse, std::vector<double>(coarse.share.size(), 0.0));
+  for (const auto c : coarse_of_neuron_) point.curvature[c] += damping;
+  return {coarse_pattern_, point.curvature, std::move(point.coupling), std::move(point.mean)};
 }
 
 std::vector<Coupling> BlockState::strong_couplings() {

@@ -33,7 +33,7 @@ class BlockState final : public Objective {
 
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
-  DenseFactor coarse_hessian(double damping) override;
+  SparseFactor coarse_hessian(double damping) override;
   std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_of_neuron_; }
   std::int32_t coarse_groups() const override { return problem_.coarse_groups; }
@@ -57,6 +57,7 @@ class BlockState final : public Objective {
   BlockProblem problem_;
   Monitor& monitor_;
   std::vector<std::int32_t> coarse_of_neuron_;
+  SparsePattern coarse_pattern_;
   std::vector<double> u_;
   std::vector<double> base_;   ///< part of u that the stored weights contain
   std::vector<double> x_, y_;  ///< exp(u - base) and its inverse

@@ -3,40 +3,39 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
-#include "core/dense.hpp"
 #include "core/objective.hpp"
 
 namespace pathcond {
 
 CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& shift) {
-  const std::size_t n = problem.size;
-  CoarsePoint point{problem.constant, 0, std::vector<double>(n), std::vector<double>(n * n)};
-  auto& mean = point.gradient;
-  auto& hessian = point.hessian;
+  const std::size_t n = shift.size();
+  using Vector = std::vector<double>;
+  CoarsePoint point{problem.constant, 0,         Vector(n),
+                    Vector(n),        Vector(n), Vector(problem.pattern.entries())};
   for (std::size_t a = 0; a < n; ++a) {
     const double out = problem.leave[a] * std::exp(shift[a]);
     const double in = problem.enter[a] * std::exp(-shift[a]);
     point.total += out + in;
-    mean[a] += out - in;
-    hessian[a * n + a] += out + in;
-    for (std::size_t b = 0; b < n; ++b) {
-      if (problem.pair[a * n + b] == 0) continue;
-      const double w = problem.pair[a * n + b] * std::exp(shift[a] - shift[b]);
-      point.total += w;
-      mean[a] += w;
-      mean[b] -= w;
-      hessian[a * n + a] += w;
-      hessian[b * n + b] += w;
-      hessian[a * n + b] -= w;
-      hessian[b * n + a] -= w;
-    }
+    point.mean[a] += out - in;
+    point.curvature[a] += out + in;
   }
-  for (double& value : mean) value /= point.total;
-  for (std::size_t a = 0; a < n; ++a)
-    for (std::size_t b = 0; b < n; ++b)
-      hessian[a * n + b] = hessian[a * n + b] / point.total - mean[a] * mean[b];
-  for (std::size_t a = 0; a < n; ++a) mean[a] -= problem.share[a];
+  for (const auto& [a, b, weight, place] : problem.links) {
+    const double w = weight * std::exp(shift[a] - shift[b]);
+    point.total += w;
+    point.mean[a] += w;
+    point.mean[b] -= w;
+    point.curvature[a] += w;
+    point.curvature[b] += w;
+    point.coupling[place] -= w;
+  }
+  for (std::size_t a = 0; a < n; ++a) {
+    point.mean[a] /= point.total;
+    point.curvature[a] /= point.total;
+    point.gradient[a] = point.mean[a] - problem.share[a];
+  }
+  for (double& value : point.coupling) value /= point.total;
   point.objective = std::log(point.total) -
                     std::inner_product(shift.begin(), shift.end(), problem.share.begin(), 0.0);
   return point;
@@ -46,16 +45,16 @@ std::vector<double> minimise(const CoarseProblem& problem) {
   constexpr int kMaxSteps = 40;
   constexpr double kTolerance = 1e-15;  // rounding level of shares, which sum to 1
   constexpr double kLongestStep = 8;    // quadratic models of exp are worthless farther away
-  std::vector<double> shift(problem.size, 0.0);
+  std::vector<double> shift(problem.share.size(), 0.0);
   CoarsePoint point = evaluate(problem, shift);
   for (int iteration = 0; iteration < kMaxSteps; ++iteration) {
     if (!(max_norm(point.gradient) > kTolerance)) break;
     // Groups that carry next to nothing of the total have a slope but no curvature: without this
     // term, which vanishes at the minimum, their step would be rounding noise.
     const double damping = max_norm(point.gradient) / kLongestStep;
-    for (std::size_t a = 0; a < problem.size; ++a) point.hessian[a * problem.size + a] += damping;
+    for (double& value : point.curvature) value += damping;
     std::vector<double> step = point.gradient;
-    DenseFactor(std::move(point.hessian), problem.size).solve(step);
+    SparseFactor(problem.pattern, point.curvature, point.coupling, point.mean).solve(step);
     double length = std::min(1.0, kLongestStep / max_norm(step));
     bool improved = false;
     for (int halving = 0; halving < 20 && !improved; ++halving, length /= 2) {

@@ -1,21 +1,27 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
+
+#include "core/sparse_factor.hpp"
 
 namespace pathcond {
 
-/// A pair problem summed over coarse groups: what F is as a function of one common shift per group.
+/// A pair problem summed over coarse groups: F as a function of one common shift per group.
 struct CoarseProblem {
-  explicit CoarseProblem(std::int32_t groups)
-      : size(static_cast<std::size_t>(groups)),
-        pair(size * size),
-        leave(size),
-        enter(size),
-        share(size) {}
+  /// Sum of w over the rows that leave group a and enter group b.
+  struct Link {
+    std::int32_t a, b;
+    double weight;
+    std::size_t place;  ///< in the pattern
+  };
 
-  std::size_t size;
-  std::vector<double> pair;   ///< size x size: sum of w over rows that leave A and enter B
+  explicit CoarseProblem(const SparsePattern& sparsity)
+      : pattern(sparsity), leave(pattern.size()), enter(pattern.size()), share(pattern.size()) {}
+
+  const SparsePattern& pattern;
+  std::vector<Link> links;
   std::vector<double> leave;  ///< rows that only leave the group
   std::vector<double> enter;  ///< rows that only enter it
   std::vector<double> share;  ///< d / p
@@ -25,16 +31,16 @@ struct CoarseProblem {
     if (a == b)
       constant += weight;
     else
-      pair[static_cast<std::size_t>(a) * size + static_cast<std::size_t>(b)] += weight;
+      links.push_back({a, b, weight, pattern.place(a, b)});
   }
 };
 
-/// F/p, its gradient and its Hessian at common shifts s.
+/// F/p at common shifts, and its derivatives: the Hessian is curvature (diagonal) + coupling
+/// (off-diagonal, in the pattern) - mean mean^T.
 struct CoarsePoint {
   double total;      ///< S
   double objective;  ///< log S - share . s
-  std::vector<double> gradient;
-  std::vector<double> hessian;  ///< size x size
+  std::vector<double> mean, gradient, curvature, coupling;
 };
 
 CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& shift);

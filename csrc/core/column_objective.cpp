@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <numeric>
+#include <set>
 #include <utility>
 
 namespace pathcond {
@@ -84,11 +85,10 @@ void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<
   for (std::size_t h = 0; h < out.size(); ++h) out[h] -= mean_[h] * mean_z;
 }
 
-DenseFactor ColumnObjective::coarse_hessian(double damping) {
-  build_rows();
-  count();
-  const auto n = static_cast<std::size_t>(coarse_groups_);
-  std::vector<double> hessian(n * n, 0.0), mean(n, 0.0), sum(n, 0.0);
+/// Calls visit(merged row, its coarse groups, sum of the row's entries by coarse group).
+template <class Visit>
+void ColumnObjective::for_each_coarse_row(const Visit& visit) {
+  std::vector<double> sum(static_cast<std::size_t>(coarse_groups_), 0.0);
   std::vector<std::int32_t> touched;
   for (std::size_t i = 0; i < pi_.size(); ++i) {
     touched.clear();
@@ -97,17 +97,39 @@ DenseFactor ColumnObjective::coarse_hessian(double damping) {
       if (std::find(touched.begin(), touched.end(), c) == touched.end()) touched.push_back(c);
       sum[c] += row_value_[k];
     }
-    for (const auto a : touched)
-      for (const auto b : touched) hessian[a * n + b] += pi_[i] * sum[a] * sum[b];
+    visit(i, touched, sum);
     for (const auto c : touched) sum[c] = 0;
   }
+}
+
+void ColumnObjective::build_coarse_pattern() {
+  std::set<std::pair<std::int32_t, std::int32_t>> edges;
+  for_each_coarse_row([&](std::size_t, const auto& groups, const auto&) {
+    for (std::size_t k = 0; k < groups.size(); ++k)
+      for (std::size_t l = 0; l < k; ++l) edges.insert(std::minmax(groups[k], groups[l]));
+  });
+  coarse_pattern_.emplace(coarse_groups_, std::vector(edges.begin(), edges.end()));
+}
+
+SparseFactor ColumnObjective::coarse_hessian(double damping) {
+  build_rows();
+  if (!coarse_pattern_) build_coarse_pattern();
+  count();
+  const auto n = static_cast<std::size_t>(coarse_groups_);
+  std::vector<double> curvature(n, 0.0), mean(n, 0.0), coupling(coarse_pattern_->entries(), 0.0);
+  for_each_coarse_row([&](std::size_t i, const auto& groups, const auto& sum) {
+    for (std::size_t k = 0; k < groups.size(); ++k) {
+      curvature[groups[k]] += pi_[i] * sum[groups[k]] * sum[groups[k]];
+      for (std::size_t l = 0; l < k; ++l)
+        coupling[coarse_pattern_->place(groups[k], groups[l])] +=
+            pi_[i] * sum[groups[k]] * sum[groups[l]];
+    }
+  });
   for (std::size_t h = 0; h < mean_.size(); ++h) {
     mean[coarse_[h]] += mean_[h];
-    hessian[coarse_[h] * (n + 1)] += damping;
+    curvature[coarse_[h]] += damping;
   }
-  for (std::size_t a = 0; a < n; ++a)
-    for (std::size_t b = 0; b < n; ++b) hessian[a * n + b] -= mean[a] * mean[b];
-  return {std::move(hessian), n};
+  return {*coarse_pattern_, curvature, std::move(coupling), std::move(mean)};
 }
 
 std::vector<Coupling> ColumnObjective::strong_couplings() {

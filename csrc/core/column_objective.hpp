@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/columns.hpp"
@@ -15,7 +16,7 @@ class ColumnObjective final : public Objective {
 
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
-  DenseFactor coarse_hessian(double damping) override;
+  SparseFactor coarse_hessian(double damping) override;
   std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_; }
   std::int32_t coarse_groups() const override { return coarse_groups_; }
@@ -23,6 +24,9 @@ class ColumnObjective final : public Objective {
 
  private:
   void build_rows();
+  void build_coarse_pattern();
+  template <class Visit>
+  void for_each_coarse_row(const Visit& visit);
   void count();
 
   const ColumnProblem& problem_;
@@ -34,6 +38,7 @@ class ColumnObjective final : public Objective {
   std::vector<std::int64_t> row_ptr_;
   std::vector<std::int32_t> row_neuron_;
   std::vector<double> row_value_;
+  std::optional<SparsePattern> coarse_pattern_;
   std::vector<double> log_weight_;
   std::vector<double> pi_;       ///< of the merged rows at the last point
   std::vector<double> product_;  ///< work, one per merged row

@@ -5,8 +5,8 @@
 #include <limits>
 #include <vector>
 
-#include "core/dense.hpp"
 #include "core/forest.hpp"
+#include "core/sparse_factor.hpp"
 
 namespace pathcond {
 
@@ -32,7 +32,7 @@ class Objective {
   virtual void hessian_product(const std::vector<double>& z, std::vector<double>& out) = 0;
 
   /// P^T (H + damping) P, factored; P repeats one shift per coarse group over its neurons.
-  virtual DenseFactor coarse_hessian(double damping) = 0;
+  virtual SparseFactor coarse_hessian(double damping) = 0;
   /// The strongest couplings of every neuron at the last point evaluated.
   virtual std::vector<Coupling> strong_couplings() = 0;
   /// Coarse group of every neuron.

@@ -10,8 +10,12 @@
 namespace pathcond {
 namespace {
 
-/// More sets of equal neighbourhood than this are not worth a block structure of their own.
-constexpr std::int32_t kMaxTwinGroups = kMaxCoarse;
+/// The coarse step factors a sparse matrix with one unknown per coarse group: cheap next to a sweep
+/// up to this many groups, as long as each is linked to a few others only.
+constexpr std::int32_t kMaxGroups = 1024;
+constexpr std::int64_t kMaxLinksPerGroup = 16;
+/// Links between coarse groups of a problem without levels may be dense.
+constexpr std::int32_t kMaxDenseGroups = 256;
 
 /// Arcs a -> b (a row leaves a and enters b) as lists of predecessors of every node.
 struct Graph {
@@ -137,7 +141,7 @@ Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std:
   std::vector<std::int32_t> position(G);
   Partition result;
   result.levels = count(level);
-  result.coarse = std::min(static_cast<std::int32_t>(G), kMaxCoarse);
+  result.coarse = std::min(static_cast<std::int32_t>(G), kMaxGroups);
   for (std::size_t k = 0; k < G; ++k) {
     position[order[k]] = static_cast<std::int32_t>(k);
     result.level_of_group.push_back(level[order[k]]);
@@ -184,10 +188,13 @@ std::vector<std::uint64_t> neighbourhoods(const ColumnProblem& problem,
 
 Partition partition(const PairProblem& problem) {
   const auto group = twins(problem);
-  if (count(group) <= kMaxTwinGroups) {
+  if (const auto groups = count(group); groups <= kMaxGroups) {
     const Graph graph = quotient(problem, group);
-    const auto depth = depths(graph);
-    return arrange(group, depth.empty() ? colours(graph) : depth);
+    const auto links = std::ssize(graph.predecessor);
+    if (groups <= kMaxDenseGroups || links <= groups * kMaxLinksPerGroup) {
+      const auto depth = depths(graph);
+      return arrange(group, depth.empty() ? colours(graph) : depth);
+    }
   }
   const auto depth = depths({problem.enter_ptr, problem.leave});
   if (depth.empty()) return {};
@@ -201,7 +208,7 @@ std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem) {
   std::vector<std::uint64_t> own_name(H);
   for (std::size_t h = 0; h < H; ++h) own_name[h] = hash_bits(h);
   auto group = number(neighbourhoods(problem, own_name));
-  if (count(group) <= kMaxCoarse) return group;
+  if (count(group) <= kMaxDenseGroups) return group;
 
   // Channels of one layer need not have the same neighbours, only neighbours of the same kinds:
   // refine one single kind until the kinds are settled, or as many as the coarse step can take.
@@ -212,7 +219,7 @@ std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem) {
     auto finer_kind = neighbourhoods(problem, kind);
     for (std::size_t h = 0; h < H; ++h) finer_kind[h] += hash_bits(kind[h]);
     auto finer = number(finer_kind);
-    if (count(finer) > kMaxCoarse || count(finer) == count(group)) break;
+    if (count(finer) > kMaxDenseGroups || count(finer) == count(group)) break;
     group = std::move(finer);
     kind = std::move(finer_kind);
   }

@@ -22,14 +22,11 @@ struct Partition {
   std::int32_t groups() const { return static_cast<std::int32_t>(level_of_group.size()); }
 };
 
-/// Largest number of unknowns of the (dense) coarse step.
-inline constexpr std::int32_t kMaxCoarse = 256;
-
 /// No groups at all (groups() == 0) when the graph has cycles and its neurons share too few
 /// neighbours: sweeps by sets would then be slower than a general method.
 Partition partition(const PairProblem& problem);
 
-/// Coarse groups for problems without levels, at most kMaxCoarse; H entries: neurons with the same
+/// Coarse groups for problems without levels, H entries: neurons with the same
 /// neighbours, or, where these are too many sets, with the same kinds of neighbours.
 std::vector<std::int32_t> coarse_groups(const ColumnProblem& problem);
 

@@ -40,7 +40,7 @@ class Preconditioner {
 
   const std::vector<std::int32_t>& coarse_;
   std::int32_t groups_;
-  DenseFactor factor_;
+  SparseFactor factor_;
   Forest forest_;
   std::vector<char> active_;
 };
