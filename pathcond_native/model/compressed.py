@@ -1,0 +1,62 @@
+"""Broadcast-compressed tensors: an axis along which all entries agree is stored with size 1.
+
+Scale ids and lifted values both come in this form, so that one function moves either of them.
+A tensor's full ("logical") shape is known from the trace; the stored one has the same rank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["concatenate", "expand", "lead", "reshape"]
+
+
+def expand(x: Tensor, shape: Sequence[int], axes: Iterable[int]) -> Tensor:
+    """Store the given axes in full."""
+    sizes = list(x.shape)
+    for axis in axes:
+        sizes[axis] = shape[axis]
+    return x.expand(sizes)
+
+
+def lead(x: Tensor, rank: int) -> Tensor:
+    """Prepend axes of size 1 up to the given rank, as broadcasting does."""
+    return x.reshape((1,) * (rank - x.dim()) + tuple(x.shape))
+
+
+def reshape(x: Tensor, shape: Sequence[int], new_shape: Sequence[int]) -> Tensor:
+    """View logical `shape` as `new_shape`, expanding only axes that mix with a stored one.
+
+    Both shapes are cut into the smallest runs of axes with equal products; a run that is
+    constant stays compressed.
+    """
+    full: list[int] = []
+    stored: list[int] = []
+    i = j = 0
+    while i < len(shape) or j < len(new_shape):
+        start, new_start, size, new_size = i, j, 1, 1
+        while (i, j) == (start, new_start) or size != new_size:
+            if i < len(shape) and size <= new_size:
+                size *= shape[i]
+                i += 1
+            else:
+                new_size *= new_shape[j]
+                j += 1
+        constant = all(s == 1 for s in x.shape[start:i])
+        full += [1] * (i - start) if constant else shape[start:i]
+        stored += [1] * (j - new_start) if constant else new_shape[new_start:j]
+    return x.expand(full).reshape(stored)
+
+
+def concatenate(xs: Sequence[Tensor], shapes: Sequence[Sequence[int]], axis: int) -> Tensor:
+    """Join along one axis; other axes stay compressed where all parts are."""
+    common = [max(sizes) for sizes in zip(*(x.shape for x in xs), strict=True)]
+    parts = []
+    for x, shape in zip(xs, shapes, strict=True):
+        sizes = list(common)
+        sizes[axis] = shape[axis]
+        parts.append(x.expand(sizes))
+    return torch.cat(parts, axis)

@@ -1,0 +1,168 @@
+"""`RescalingGraph`: what tracing a model yields, and the incidence matrix B."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from ..errors import InvalidInputError
+from .groups import Partition, Pinned, Unsupported
+from .program import ParameterInfo, Program
+
+if TYPE_CHECKING:
+    from scipy.sparse import csc_array
+    from torch import nn
+
+__all__ = ["Group", "Neuron", "RescalingGraph"]
+
+
+@dataclass(frozen=True)
+class Neuron:
+    """One column of B: the channel of the layer that first produces it."""
+
+    layer: str
+    channel: int
+
+    @property
+    def name(self) -> str:
+        """Such as ``features.0[3]``."""
+        return f"{self.layer}[{self.channel}]"
+
+
+@dataclass(frozen=True)
+class Group:
+    """The neurons produced by one layer: columns ``start`` to ``start + size`` of B."""
+
+    name: str
+    start: int
+    size: int
+
+
+class RescalingGraph:
+    """The rescaling symmetry of one model, without its parameter values.
+
+    It stays valid while parameters change, as long as the model's structure, shapes, weight sharing
+    and the shapes of the inputs do not.
+
+    Attributes:
+        parameters: name, shape and first row of every parameter, as ``model.parameters()`` yields.
+        pinned: channels that are not rescaled, each with a reason.
+        unsupported: operators that end paths, each with a reason.
+        shape: (p, H), number of scalar parameters and of neurons.
+        program, partition: the operators and the scale variables, as the package uses them.
+    """
+
+    def __init__(self, program: Program, partition: Partition) -> None:
+        self.program = program
+        self.partition = partition
+        self.parameters: tuple[ParameterInfo, ...] = program.parameters
+        self.pinned: tuple[Pinned, ...] = partition.pinned
+        self.unsupported: tuple[Unsupported, ...] = partition.unsupported
+        self.shape: tuple[int, int] = (program.p, len(partition.layer_of))
+
+    @cached_property
+    def neurons(self) -> tuple[Neuron, ...]:
+        """One entry per column of B, from input to output; length H."""
+        p = self.partition
+        return tuple(
+            Neuron(p.layers[layer], int(channel))
+            for layer, channel in zip(p.layer_of, p.channel_of, strict=True)
+        )
+
+    @cached_property
+    def groups(self) -> tuple[Group, ...]:
+        """Neurons by the layer that first produces them, in order; they cover all columns."""
+        layer_of = self.partition.layer_of
+        starts = np.flatnonzero(np.diff(layer_of, prepend=-1))
+        sizes = np.diff(starts, append=len(layer_of))
+        return tuple(
+            Group(self.partition.layers[layer_of[start]], int(start), int(size))
+            for start, size in zip(starts, sizes, strict=True)
+        )
+
+    @property
+    def normalises(self) -> bool:
+        """Whether the model holds batch statistics, so that training mode is another function."""
+        return any("batch_norm" in step.name for step in self.program.steps)
+
+    def check(self, model: nn.Module) -> None:
+        """Raise `InvalidInputError` unless the model has the parameters that were traced."""
+        expected = [(x.name, x.shape) for x in self.parameters]
+        found = [(name, tuple(x.shape)) for name, x in model.named_parameters()]
+        if found != expected:
+            odd = next((x for x in (*found, *expected) if (x in found) != (x in expected)), None)
+            raise InvalidInputError(
+                "graph: it was traced from another model; trace this one again "
+                f"(expected {len(expected)} parameters, got {len(found)}; first difference: {odd})"
+            )
+
+    def incidence(self) -> csc_array:
+        """The matrix B of arXiv 2602.19799, with +1 where a parameter leaves a neuron.
+
+        Returns:
+            SciPy CSC array of int8, shape (p, H), canonical; indices are int32 where they fit,
+            int64 otherwise. Rows follow ``model.parameters()``, flattened and concatenated. An
+            entry is +1 where the parameter consumes the neuron, -1 where it produces it (biases
+            included); a parameter that does both to one neuron has no entry there.
+        """
+        from scipy.sparse import csr_array
+
+        p, H = self.shape
+        parts = [self._rows(i) for i in range(len(self.parameters))]
+        nnz = sum(len(columns) for _, columns, _ in parts)
+        index = np.int32 if max(p, nnz) <= np.iinfo(np.int32).max else np.int64
+        indptr = np.zeros(p + 1, dtype=index)
+        for parameter, (counts, _, _) in zip(self.parameters, parts, strict=True):
+            rows = slice(parameter.offset + 1, parameter.offset + 1 + parameter.size)
+            indptr[rows] = counts
+        np.cumsum(indptr, out=indptr)
+        indices = np.concatenate([np.zeros(0, np.int32), *(c for _, c, _ in parts)])
+        data = np.concatenate([np.zeros(0, np.int8), *(s for _, _, s in parts)])
+        B = csr_array((data, indices.astype(index, copy=False), indptr), shape=(p, H)).tocsc()
+        B.has_canonical_format = True
+        return B
+
+    def columns(self, parameter: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
+        """Columns of B that a parameter enters and leaves, -1 for none, or None if it has no entry.
+
+        Both arrays broadcast to the parameter's shape.
+        """
+        use = self.partition.uses[parameter]
+        if use is None:
+            return None
+        column_of = self.partition.column_of
+        entered, left = column_of[use.emitted.numpy()], column_of[use.consumed.numpy()]
+        return (entered, left) if max(entered.max(), left.max()) >= 0 else None
+
+    def _rows(
+        self, parameter: int
+    ) -> tuple[npt.NDArray[np.uint8] | int, npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+        """Non-zeros per row of one parameter, then their columns and values in row order."""
+        info, sides = self.parameters[parameter], self.columns(parameter)
+        if sides is None:
+            return 0, np.zeros(0, np.int32), np.zeros(0, np.int8)
+        held = [(side, sign) for side, sign in zip(sides, (-1, 1), strict=True) if side.max() >= 0]
+        columns = np.empty((*info.shape, len(held)), dtype=np.int32)
+        for k, (side, _) in enumerate(held):
+            columns[..., k] = side
+        columns = columns.reshape(info.size, len(held))
+        signs = np.broadcast_to(np.array([sign for _, sign in held], dtype=np.int8), columns.shape)
+        a, b = held[0][0], held[-1][0]
+        disjoint = len(held) == 1 or a.max() < b.min() or b.max() < a.min()
+        if disjoint and min(a.min(), b.min()) >= 0:
+            return len(held), columns.reshape(-1), signs.reshape(-1)
+        present = columns >= 0
+        if len(held) == 2:
+            present &= (columns[:, 0] != columns[:, 1])[:, None]
+        return present.sum(axis=1, dtype=np.uint8), columns[present], signs[present]
+
+    def __repr__(self) -> str:
+        p, H = self.shape
+        return (
+            f"RescalingGraph(parameters={p}, neurons={H}, layers={len(self.groups)}, "
+            f"pinned={sum(x.channels for x in self.pinned)}, unsupported={len(self.unsupported)})"
+        )

@@ -1,0 +1,243 @@
+"""rescale_: the function, the model's other state, and what happens when something is wrong."""
+
+import copy
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from zoo import ZOO, Net, graph_of, mlp, trained
+
+import pathcond_native.model.rescale as rescale
+from pathcond_native.errors import InvalidInputError, VerificationError
+from pathcond_native.model import diag_g, rescale_, trace
+
+
+def outputs(model, x, training):
+    model.train(training)
+    torch.manual_seed(1)
+    with torch.no_grad():
+        return model(x.clone())
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+@pytest.mark.parametrize("name", ZOO)
+def test_the_function_is_preserved_in_both_modes(name, dtype):
+    case = ZOO[name]
+    model, x = case.build(dtype), torch.randn(case.inputs, dtype=dtype)
+    original = copy.deepcopy(model)
+    report = rescale_(model, x, graph=graph_of(name))
+    assert report.neurons == case.neurons
+    assert model.training
+    tolerance = {torch.float32: 1e-5, torch.float64: 1e-12}[dtype]
+    for training in (False, True):
+        old, new = (outputs(copy.deepcopy(m), x, training) for m in (original, model))
+        assert float((old - new).abs().max()) <= tolerance * float(old.abs().max())
+    for old, new in zip(original.buffers(), model.buffers(), strict=True):
+        assert torch.equal(old, new)
+
+
+@pytest.mark.parametrize("name", [n for n, case in ZOO.items() if case.neurons])
+def test_the_gradient_vanishes_and_g_transforms_as_B_says(name):
+    case = ZOO[name]
+    model, x = case.build(torch.float64), torch.randn(case.inputs, dtype=torch.float64)
+    graph = graph_of(name)
+    B = graph.incidence().astype(np.float64)
+    g = diag_g(model, x, graph=graph).numpy()
+    report = rescale_(model, x, graph=graph)
+    rescaled = diag_g(model, x, graph=graph).numpy()
+    np.testing.assert_allclose(rescaled, g * np.exp(B @ report.result.u), rtol=1e-9, atol=0)
+    rows = g > 0
+    share = rescaled / rescaled.sum()
+    gradient = B.T @ share - B[rows].sum(0) / rows.sum()
+    assert np.abs(gradient).max() <= 1e-10
+
+
+def test_everything_but_the_values_survives():
+    model = trained(ZOO["norm2d"].build()).train()
+    model[4].eval()
+    model[0].weight.requires_grad_(False)
+    calls = []
+    model[3].register_forward_hook(lambda *_: calls.append(1))
+    for x in model.parameters():
+        x.grad = torch.ones_like(x)
+    parameters, addresses = list(model.parameters()), [x.data_ptr() for x in model.parameters()]
+    flags = [module.training for module in model.modules()]
+    state = torch.get_rng_state()
+    inputs = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(1))
+    buffers = [(x, x.clone()) for x in model.buffers()]
+    rescale_(model, inputs)
+    assert all(a is b for a, b in zip(parameters, model.parameters(), strict=True))
+    assert addresses == [x.data_ptr() for x in model.parameters()]
+    assert [module.training for module in model.modules()] == flags
+    assert [x.requires_grad for x in parameters] == [False] + [True] * (len(parameters) - 1)
+    assert all(torch.equal(x.grad, torch.ones_like(x)) for x in parameters)
+    assert torch.equal(torch.get_rng_state(), state)
+    assert all(
+        x is y and torch.equal(x, old) for (x, old), y in zip(buffers, model.buffers(), strict=True)
+    )
+    assert len(model[3]._forward_hooks) == 1
+
+
+def test_a_second_rescaling_changes_nothing():
+    model, x = mlp(6, 9, 5, 3).double(), torch.randn(2, 6, dtype=torch.float64)
+    rescale_(model, x)
+    again = rescale_(model, x)
+    np.testing.assert_allclose(again.result.scales, 1.0, rtol=0, atol=1e-9)
+
+
+def test_strength_interpolates():
+    original, x = mlp(6, 9, 5, 3).double(), torch.randn(2, 6, dtype=torch.float64)
+    none, half, full = (copy.deepcopy(original) for _ in range(3))
+    rescale_(none, x, strength=0.0)
+    rescale_(half, x, strength=0.5)
+    rescale_(full, x)
+    for a, b, c, d in zip(*(m.parameters() for m in (original, none, half, full)), strict=True):
+        assert torch.equal(a, b)
+        torch.testing.assert_close(c * c, a * d, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_half_precision(dtype):
+    model, x = mlp(6, 9, 5, 3).to(dtype), torch.randn(2, 6, dtype=dtype)
+    report = rescale_(model, x)
+    assert report.max_relative_error < 0.1
+    assert {p.dtype for p in model.parameters()} == {dtype}
+
+
+def test_a_graph_saves_tracing(monkeypatch):
+    model, x = mlp(6, 9, 5, 3), torch.randn(2, 6)
+    graph = trace(model, x)
+    monkeypatch.setattr(rescale, "trace", None)
+    assert rescale_(model, x, graph=graph).neurons == 14
+
+
+class InjectedError(Exception):
+    pass
+
+
+@pytest.mark.parametrize("fault", ["wrong factor", "failing forward", "failing write"])
+def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
+    model = trained(ZOO["norm2d"].build())
+    x = torch.randn(4, 2, 5, 5)
+    before = bits(model)
+    if fault == "wrong factor":
+        rescaled = rescale._rescaled
+
+        def wrong(*args):
+            (parameter, value), *rest = rescaled(*args)
+            return [(parameter, value * 1.01), *rest]
+
+        monkeypatch.setattr(rescale, "_rescaled", wrong)
+        expected, message = VerificationError, "rescaling changed output .* evaluation mode"
+    elif fault == "failing forward":
+        observe, calls = rescale.observe, []
+
+        def failing(*args):
+            calls.append(args)
+            if len(calls) == 2:
+                raise InjectedError("forward")
+            return observe(*args)
+
+        monkeypatch.setattr(rescale, "observe", failing)
+        expected, message = InjectedError, "forward"
+    else:
+        write, calls = rescale._write, []
+
+        def failing_write(parameter, value):
+            calls.append(parameter)
+            if len(calls) == 3:
+                raise InjectedError("write")
+            write(parameter, value)
+
+        monkeypatch.setattr(rescale, "_write", failing_write)
+        expected, message = InjectedError, "write"
+    with pytest.raises(expected, match=message):
+        rescale_(model, x)
+    assert bits(model) == before
+    assert model.training
+
+
+@pytest.mark.parametrize("rounding", [True, False])
+def test_a_float64_copy_tells_rounding_from_a_wrong_rescaling(rounding, monkeypatch, bits):
+    model, x = mlp(6, 9, 5, 3), torch.randn(2, 6)
+    before = bits(model)
+    rescaled = rescale._rescaled
+
+    def inexact(model, *args):
+        (parameter, value), *rest = rescaled(model, *args)
+        wrong = not rounding or parameter.dtype == torch.float32
+        return [(parameter, value * (1 + 3e-4 * wrong)), *rest]
+
+    monkeypatch.setattr(rescale, "_rescaled", inexact)
+    if rounding:
+        assert 1e-5 < rescale_(model, x).max_relative_error < 1e-3
+    else:
+        with pytest.raises(VerificationError, match="rescaling changed output"):
+            rescale_(model, x)
+        assert bits(model) == before
+
+
+def test_overflow_is_refused_before_any_change(bits):
+    model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 2)).half()
+    with torch.no_grad():
+        model[0].weight.mul_(1e-3)
+        model[0].bias.zero_()
+        model[2].weight.fill_(6e4)
+    before = bits(model)
+    with pytest.raises(VerificationError, match="would overflow"):
+        rescale_(model, torch.randn(1, 2).half(), strength=-9.0)
+    assert bits(model) == before
+
+
+def test_a_function_that_differs_in_training_is_caught(bits):
+    """Tracing sees evaluation mode; the training branch of this model is not equivariant."""
+
+    def forward(s, x):
+        h = s.b(s.n(s.a(x))).relu()
+        return s.c(torch.tanh(h) if s.training else h)
+
+    model = Net(
+        forward, a=nn.Linear(4, 5), n=nn.BatchNorm1d(5), b=nn.Linear(5, 6), c=nn.Linear(6, 3)
+    )
+    before = bits(model)
+    with pytest.raises(VerificationError, match="training mode"):
+        rescale_(model, torch.randn(8, 4))
+    assert bits(model) == before
+
+
+def test_reports_tell_what_happened_and_why():
+    done = str(rescale_(mlp(4, 5, 3), torch.randn(2, 4)))
+    assert "rescaled 5 neurons in 1 layers" in done and "model output" in done
+    tanh = rescale_(mlp(4, 5, 3, activation=nn.Tanh), torch.randn(2, 4))
+    assert tanh.neurons == 0 and tanh.result is None and math.isnan(tanh.objective)
+    assert "nothing to rescale, because" in str(tanh) and "aten.tanh" in str(tanh)
+
+
+def test_bad_arguments_change_nothing(bits):
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    before = bits(model)
+    for strength in (math.nan, math.inf, "1", None, True):
+        with pytest.raises(InvalidInputError, match="strength: expected a finite number"):
+            rescale_(model, x, strength=strength)
+    with pytest.raises(InvalidInputError, match="example_inputs"):
+        rescale_(model, 3)
+    with pytest.raises(InvalidInputError, match="traced from another model"):
+        rescale_(model, x, graph=trace(mlp(4, 6, 3), x))
+    assert bits(model) == before
+
+
+def test_models_without_usable_parameters():
+    x = torch.randn(2, 4)
+    broken = mlp(4, 5, 3)
+    broken[2].weight.data[0, 0] = math.nan
+    with pytest.raises(InvalidInputError, match=r"'2\.weight' holds NaN"):
+        rescale_(broken, x)
+    with pytest.raises(InvalidInputError, match="uninitialised"):
+        rescale_(nn.LazyLinear(3), x)
+    with torch.device("meta"):
+        meta = mlp(4, 5, 3)
+    with pytest.raises(InvalidInputError, match="meta device"):
+        rescale_(meta, x)
+    assert "no rescalable neuron" in str(rescale_(nn.Identity(), x))
