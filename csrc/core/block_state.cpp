@@ -50,12 +50,23 @@ double BlockState::passes() const {
   return problem_.stored > 0 ? touched_ / static_cast<double>(problem_.stored) : 0;
 }
 
-void BlockState::move_to(const std::vector<double>& u) {
-  u_ = u;
+double BlockState::distance_from_base() const {
   double farthest = 0;
   for (std::size_t k = 0; k < u_.size(); ++k)
     farthest = std::max(farthest, std::abs(u_[k] - base_[k]));
-  if (farthest > kSafeExponent) absorb();
+  return farthest;
+}
+
+void BlockState::keep_in_range() {
+  if (distance_from_base() <= kSafeExponent) return;
+  Point point(u_.size());
+  point.u = u_;
+  evaluate(point);
+}
+
+void BlockState::move_to(const std::vector<double>& u) {
+  u_ = u;
+  if (distance_from_base() > kSafeExponent) absorb();
   for (std::size_t k = 0; k < u_.size(); ++k) {
     x_[k] = std::exp(u_[k] - base_[k]);
     y_[k] = std::exp(base_[k] - u_[k]);

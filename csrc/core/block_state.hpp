@@ -24,6 +24,10 @@ class BlockState final : public Objective {
   /// One common shift per coarse group; half-sums stay valid.
   void shift(const std::vector<double>& coarse_shift);
 
+  /// To be called between sweeps: where u has gone far from what the stored weights contain, these
+  /// absorb it, and all half-sums are found afresh.
+  void keep_in_range();
+
   /// O_h and I_h of a group's neurons; reads a block only where its half-sum is stale.
   void flows(std::int32_t group, double* leaving, double* entering);
   /// F/p when the sum of all weights is `total`.
@@ -44,9 +48,10 @@ class BlockState final : public Objective {
     std::vector<double> left, right;
     bool left_valid = false, right_valid = false;
   };
-  /// Beyond this the exponentials of u - base could overflow together with the weights.
+  /// A sweep may add a few times this to u - base before an exponential overflows.
   static constexpr double kSafeExponent = 150;
 
+  double distance_from_base() const;
   void move_to(const std::vector<double>& u);
   void absorb();
   void count(const Block& block);

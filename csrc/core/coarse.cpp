@@ -42,7 +42,7 @@ CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& sh
 }
 
 std::vector<double> minimise(const CoarseProblem& problem) {
-  constexpr int kMaxSteps = 40;
+  constexpr int kMaxSteps = 25;  // of kLongestStep at most: the shifts stay in range
   constexpr double kTolerance = 1e-15;  // rounding level of shares, which sum to 1
   constexpr double kLongestStep = 8;    // quadratic models of exp are worthless farther away
   std::vector<double> shift(problem.share.size(), 0.0);

@@ -7,6 +7,12 @@
 #include "core/step.hpp"
 
 namespace pathcond {
+namespace {
+
+/// Part of an exact step decreases F too; longer ones could leave the range of doubles.
+constexpr double kLongestLevelStep = 200;
+
+}  // namespace
 
 double level_total(double total, double rest, const std::vector<double>& leaving,
                    const std::vector<double>& entering, const double* share) {
@@ -21,7 +27,7 @@ double level_total(double total, double rest, const std::vector<double>& leaving
     double slope = 1;
     for (std::size_t k = 0; k < leaving.size(); ++k) {
       const double flow = share[k] * S;
-      const double root = std::sqrt(flow * flow + 4 * leaving[k] * entering[k]);
+      const double root = balanced_sum(flow, leaving[k], entering[k]);
       value -= root;
       if (root > 0) slope -= share[k] * flow / root;
     }
@@ -59,9 +65,11 @@ double LevelSweep::step(std::int32_t level) {
   const double rest = std::max(0.0, total_ - touched);
   total_ = level_total(total_, rest, leaving_, entering_, share.data());
   for (std::size_t k = 0; k < size; ++k) {
-    const double t = step_for_total(share[k], leaving_[k], entering_[k], total_);
+    const double t = step_for_total(share[k] * total_, leaving_[k], entering_[k]);
     // Neurons without a row left, or whose weights underflow, stay where they are.
-    log_t_[k] = t > 0 && std::isfinite(t) ? std::log(t) : 0;
+    log_t_[k] = t > 0 && std::isfinite(t)
+                    ? std::clamp(std::log(t), -kLongestLevelStep, kLongestLevelStep)
+                    : 0;
   }
   for (auto g = first_group; g < last_group; ++g)
     state_.step(g, &log_t_[static_cast<std::size_t>(problem.group_begin[g]) - first]);
@@ -70,6 +78,7 @@ double LevelSweep::step(std::int32_t level) {
 
 LevelSweep::Outcome LevelSweep::sweep() {
   const std::int32_t levels = state_.problem().levels();
+  state_.keep_in_range();
   const auto zero = std::vector<double>(static_cast<std::size_t>(state_.coarse_groups()), 0.0);
   // Fresh from sums over blocks, so that roundings of the level steps do not add up.
   total_ = evaluate(state_.coarse_problem(), zero).total;

@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "core/column_objective.hpp"
 #include "core/column_sweep.hpp"
@@ -38,7 +37,7 @@ class RateWatch {
  public:
   /// True once the stationarity has shrunk too little in two sweeps of a row.
   bool too_slow(double gradient_norm) {
-    rate_ = gradient_norm / previous_;
+    if (sweeps_ > 0) rate_ = gradient_norm / previous_;
     previous_ = gradient_norm;
     slow_ = ++sweeps_ > kWarmUp && rate_ > kGoodRate ? slow_ + 1 : 0;
     return slow_ >= 2;
@@ -50,7 +49,7 @@ class RateWatch {
   static constexpr int kWarmUp = 3;
   /// With this rate Newton's method, conjugate gradients counted, needs about as many passes.
   static constexpr double kGoodRate = 0.2;
-  double previous_ = std::numeric_limits<double>::infinity();
+  double previous_ = 0;
   double rate_ = 1;
   int sweeps_ = 0, slow_ = 0;
 };
@@ -229,7 +228,10 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   Progress progress(
       static_cast<double>(summary.positive), pairs ? pairs->log_scale : columns->log_scale,
       options.max_sweeps.value_or(default_max_sweeps(options.method)), options.callback);
-  if (summary.positive == 0) return solution;
+  if (summary.positive == 0) {
+    solution.history = progress.history();
+    return solution;
+  }
 
   const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
                         monitor, watch};

@@ -37,11 +37,17 @@ PATHCOND_HOST_DEVICE inline double coordinate_step(double p, double d, double O,
   return std::isfinite(step) ? step : 0;
 }
 
-/// t at the minimum when the total S is known: O t - I/t = d S / p, solved without cancellation.
-PATHCOND_HOST_DEVICE inline double step_for_total(double share, double O, double I, double S) {
-  const double flow = share * S;
-  const double root = std::sqrt(flow * flow + 4 * O * I);
-  return flow >= 0 ? (flow + root) / (2 * O) : 2 * I / (root - flow);
+/// sqrt(flow^2 + 4 O I) = O t + I/t at the minimum, where flow = d S / p is what O t - I/t must be.
+/// Without a flow the product O I is never formed: it may underflow.
+PATHCOND_HOST_DEVICE inline double balanced_sum(double flow, double O, double I) {
+  return flow == 0 ? 2 * std::sqrt(O) * std::sqrt(I) : std::sqrt(flow * flow + 4 * O * I);
+}
+
+/// t at the minimum when the total S is known: O t - I/t = flow, solved without cancellation.
+PATHCOND_HOST_DEVICE inline double step_for_total(double flow, double O, double I) {
+  if (flow == 0) return std::sqrt(I) / std::sqrt(O);
+  const double sum = balanced_sum(flow, O, I);
+  return flow > 0 ? (flow + sum) / (2 * O) : 2 * I / (sum - flow);
 }
 
 /// Minimiser over s of p log(C + sum_k sums[k] exp(values[k] s)) - d s for any column values: the
