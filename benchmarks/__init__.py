@@ -1,0 +1,1 @@
+"""Benchmarks; each checks the answer that it times."""

@@ -1,0 +1,65 @@
+"""``info``: the version, how the native core was built, and what else is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import importlib.util
+import json
+import platform
+from typing import Any
+
+from .. import __version__, _core
+from ..solver import _available_threads
+
+__all__ = ["installed_version", "run"]
+
+_PACKAGES = ("numpy", "scipy", "torch")
+
+
+def installed_version(package: str) -> str | None:
+    """The version of an importable package, or None; the package is not imported."""
+    try:
+        if importlib.util.find_spec(package) is None:
+            return None
+    except (ImportError, ValueError):
+        return None
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "unknown version"
+
+
+def run(*, as_json: bool) -> int:
+    """Print what is installed; return the exit status 0."""
+    facts = _collect()
+    if as_json:
+        print(json.dumps(facts, indent=2))
+        return 0
+    build = facts["build"]
+    rows = [
+        ("pathcond_native", facts["version"]),
+        ("Python", facts["python"]),
+        ("platform", facts["platform"]),
+        ("compiler", build["compiler"]),
+        ("C++ standard", str(build["cpp_standard"])),
+        ("SIMD level", build["simd"]),
+        ("CUDA", "built in" if build["cuda"] else "not built in"),
+        ("threads", str(facts["threads"])),
+        *((name, version or "not found") for name, version in facts["packages"].items()),
+    ]
+    for name, value in rows:
+        print(f"{name:<17}{value}")
+    return 0
+
+
+def _collect() -> dict[str, Any]:
+    build = dict(_core.build_info())
+    del build["version"]
+    return {
+        "version": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+        "build": build,
+        "threads": _available_threads(),
+        "packages": {name: installed_version(name) for name in _PACKAGES},
+    }
