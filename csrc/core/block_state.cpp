@@ -75,28 +75,32 @@ void BlockState::move_to(const std::vector<double>& u) {
 }
 
 void BlockState::absorb() {
-  std::vector<double> change(u_.size());
-  for (std::size_t k = 0; k < u_.size(); ++k) change[k] = u_[k] - base_[k];
-  double largest = problem_.constant > 0 ? std::log(problem_.constant) : std::log(0.0);
-  for (std::size_t k = 0; k < u_.size(); ++k) {
-    largest = std::max(largest, std::log(problem_.leave_only[k]) + change[k]);
-    largest = std::max(largest, std::log(problem_.enter_only[k]) - change[k]);
+  if (!originals_) {
+    originals_ = {problem_.constant, problem_.leave_only, problem_.enter_only, {}};
+    for (const Block& block : problem_.blocks) originals_->blocks.push_back(block.value);
   }
-  for (const Block& block : problem_.blocks)
-    largest = std::max(largest, block.largest_exponent(&change[begin(block.source)],
-                                                       &change[begin(block.target)]));
-  problem_.constant = std::exp(std::log(problem_.constant) - largest);
+  const Originals& from = *originals_;
+  double largest = std::log(from.constant);
   for (std::size_t k = 0; k < u_.size(); ++k) {
-    auto& leave = problem_.leave_only[k];
-    auto& enter = problem_.enter_only[k];
-    leave = std::exp(std::log(leave) + change[k] - largest);
-    enter = std::exp(std::log(enter) - change[k] - largest);
+    largest = std::max(largest, std::log(from.leave_only[k]) + u_[k]);
+    largest = std::max(largest, std::log(from.enter_only[k]) - u_[k]);
   }
-  for (Block& block : problem_.blocks) {
-    block.absorb(&change[begin(block.source)], &change[begin(block.target)], largest);
+  for (std::size_t id = 0; id < from.blocks.size(); ++id) {
+    const Block& block = problem_.blocks[id];
+    largest = std::max(largest, block.largest_exponent(from.blocks[id], &u_[begin(block.source)],
+                                                       &u_[begin(block.target)]));
+  }
+  problem_.constant = std::exp(std::log(from.constant) - largest);
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    problem_.leave_only[k] = std::exp(std::log(from.leave_only[k]) + u_[k] - largest);
+    problem_.enter_only[k] = std::exp(std::log(from.enter_only[k]) - u_[k] - largest);
+  }
+  for (std::size_t id = 0; id < from.blocks.size(); ++id) {
+    Block& block = problem_.blocks[id];
+    block.absorb(from.blocks[id], &u_[begin(block.source)], &u_[begin(block.target)], largest);
     count(block);
   }
-  offset_ += largest;
+  offset_ = largest;
   base_ = u_;
 }
 
@@ -163,6 +167,29 @@ double BlockState::objective(double total) const {
   const double linear =
       std::inner_product(u_.begin(), u_.end(), problem_.degree.begin(), 0.0) / problem_.rows;
   return std::log(total) + offset_ - linear;
+}
+
+double BlockState::block_weight(std::size_t id) const {
+  const Block& block = problem_.blocks[id];
+  const HalfSums& half = half_[id];
+  return half.right_valid ? std::inner_product(half.right.begin(), half.right.end(),
+                                               &y_[begin(block.target)], 0.0)
+                          : std::inner_product(half.left.begin(), half.left.end(),
+                                               &x_[begin(block.source)], 0.0);
+}
+
+double BlockState::rest(std::int32_t first_group, std::int32_t last_group) const {
+  const auto outside = [&](std::int32_t g) { return g < first_group || g >= last_group; };
+  double sum = problem_.constant;
+  for (std::int32_t g = 0; g < problem_.groups(); ++g) {
+    if (!outside(g)) continue;
+    for (std::size_t k = begin(g); k < begin(g + 1); ++k)
+      sum += problem_.leave_only[k] * x_[k] + problem_.enter_only[k] * y_[k];
+  }
+  for (std::size_t id = 0; id < half_.size(); ++id)
+    if (outside(problem_.blocks[id].source) && outside(problem_.blocks[id].target))
+      sum += block_weight(id);
+  return sum;
 }
 
 CoarseProblem BlockState::coarse_problem() const {

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <optional>
 #include <vector>
 
 #include "core/blocks.hpp"
@@ -30,6 +31,8 @@ class BlockState final : public Objective {
 
   /// O_h and I_h of a group's neurons; reads a block only where its half-sum is stale.
   void flows(std::int32_t group, double* leaving, double* entering);
+  /// Weight of the rows that neither leave nor enter one of these groups.
+  double rest(std::int32_t first_group, std::int32_t last_group) const;
   /// F/p when the sum of all weights is `total`.
   double objective(double total) const;
   /// Sums over coarse groups; every block must have a valid half-sum.
@@ -44,6 +47,12 @@ class BlockState final : public Objective {
   double passes() const override;
 
  private:
+  /// The weights before the first absorption: what underflows in one must not be lost to the next.
+  struct Originals {
+    double constant;
+    std::vector<double> leave_only, enter_only;
+    std::vector<std::vector<double>> blocks;
+  };
   struct HalfSums {
     std::vector<double> left, right;
     bool left_valid = false, right_valid = false;
@@ -55,11 +64,14 @@ class BlockState final : public Objective {
   void move_to(const std::vector<double>& u);
   void absorb();
   void count(const Block& block);
+  /// Sum of w over a block, from the half-sum that is valid.
+  double block_weight(std::size_t block) const;
   std::size_t begin(std::int32_t group) const {
     return static_cast<std::size_t>(problem_.group_begin[group]);
   }
 
   BlockProblem problem_;
+  std::optional<Originals> originals_;
   Monitor& monitor_;
   std::vector<std::int32_t> coarse_of_neuron_;
   SparsePattern coarse_pattern_;

@@ -93,17 +93,20 @@ void Block::gather_scatter(const double* x, const double* y, double* right, doub
   }
 }
 
-double Block::largest_exponent(const double* u_source, const double* u_target) const {
+double Block::largest_exponent(const std::vector<double>& values, const double* u_source,
+                               const double* u_target) const {
   double largest = -std::numeric_limits<double>::infinity();
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
-    if (value[k] > 0) largest = std::max(largest, std::log(value[k]) + u_source[a] - u_target[b]);
+    if (values[k] > 0) largest = std::max(largest, std::log(values[k]) + u_source[a] - u_target[b]);
   });
   return largest;
 }
 
-void Block::absorb(const double* u_source, const double* u_target, double offset) {
+void Block::absorb(const std::vector<double>& values, const double* u_source,
+                   const double* u_target, double offset) {
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
-    if (value[k] > 0) value[k] = std::exp(std::log(value[k]) + u_source[a] - u_target[b] - offset);
+    if (values[k] > 0)
+      value[k] = std::exp(std::log(values[k]) + u_source[a] - u_target[b] - offset);
   });
 }
 

@@ -38,10 +38,12 @@ struct Block {
     }
   }
 
-  /// Largest log W_ab + u_a - u_b; minus infinity without a positive value.
-  double largest_exponent(const double* u_source, const double* u_target) const;
-  /// W_ab <- exp(log W_ab + u_a - u_b - offset)
-  void absorb(const double* u_source, const double* u_target, double offset);
+  /// Largest log V_ab + u_a - u_b over the values V given; minus infinity without a positive one.
+  double largest_exponent(const std::vector<double>& values, const double* u_source,
+                          const double* u_target) const;
+  /// W_ab <- exp(log V_ab + u_a - u_b - offset)
+  void absorb(const std::vector<double>& values, const double* u_source, const double* u_target,
+              double offset);
 };
 
 /// A pair problem in the order of its partition: neurons by level, then by group. All vectors over

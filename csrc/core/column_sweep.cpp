@@ -5,100 +5,100 @@
 #include <limits>
 #include <numeric>
 #include <utility>
+#include <variant>
 
 #include "core/step.hpp"
 
 namespace pathcond {
+namespace {
+
+constexpr double kNone = -std::numeric_limits<double>::infinity();
+
+}  // namespace
 
 ColumnSweep::ColumnSweep(const ColumnProblem& problem, std::vector<double> u, Monitor& monitor)
-    : problem_(problem), monitor_(monitor), u_(std::move(u)), w_(problem.weight.size()) {
-  std::int64_t widest = 0;
-  for (std::int32_t h = 0; h < problem.neurons; ++h)
-    widest = std::max(widest, problem.class_begin[h + 1] - problem.class_begin[h]);
-  class_sum_.resize(static_cast<std::size_t>(widest));
-  rebuild();
-}
-
-void ColumnSweep::rebuild() {
-  problem_.multiply(u_, w_);
-  double largest = 0;
-  for (const double q : w_) largest = std::max(largest, std::abs(q));
-  log_shift_ = 0;
-  if (largest < kSafeExponent) {
-    for (std::size_t i = 0; i < w_.size(); ++i) w_[i] = problem_.weight[i] * std::exp(w_[i]);
-  } else {
-    log_shift_ = problem_.constant > 0 ? std::log(problem_.constant)
-                                       : -std::numeric_limits<double>::infinity();
-    for (std::size_t i = 0; i < w_.size(); ++i) {
-      w_[i] += std::log(problem_.weight[i]);
-      log_shift_ = std::max(log_shift_, w_[i]);
-    }
-    for (double& w : w_) w = std::exp(w - log_shift_);
-  }
-  constant_ = problem_.constant * std::exp(-log_shift_);
-  total_ = std::accumulate(w_.begin(), w_.end(), constant_);
-  age_ = 0;
-}
+    : problem_(problem), monitor_(monitor), u_(std::move(u)), weights_(row_weights(problem, u_)) {}
 
 double ColumnSweep::objective() const {
   const double linear =
       std::inner_product(u_.begin(), u_.end(), problem_.degree.begin(), 0.0) / problem_.rows;
-  return std::log(total_) + log_shift_ - linear;
+  return std::visit([](const auto& weights) { return weights.log_total(); }, weights_) - linear;
 }
 
-double ColumnSweep::step(std::size_t neuron, Outcome& outcome) {
-  const auto first = problem_.class_begin[neuron];
-  const auto last = problem_.class_begin[neuron + 1];
+template <class Weights>
+double ColumnSweep::step(std::size_t neuron, Weights& weights, Outcome& outcome) {
+  const auto first = static_cast<std::size_t>(problem_.class_begin[neuron]);
+  const auto last = static_cast<std::size_t>(problem_.class_begin[neuron + 1]);
+  const auto rows_between = [&](std::size_t from, std::size_t to) {
+    return Rows(problem_.row.data() + problem_.class_ptr[from],
+                problem_.row.data() + problem_.class_ptr[to]);
+  };
   const double p = problem_.rows;
   const double d = problem_.degree[neuron];
-  double touched = 0, mean = 0, leaving = 0, entering = 0;
+  const std::span values(&problem_.class_value[first], last - first);
+  log_sum_.resize(values.size());
+  double log_O = kNone, log_I = kNone;
   bool unit = true;
-  for (auto c = first; c < last; ++c) {
-    double sum = 0;
-    for (auto k = problem_.class_ptr[c]; k < problem_.class_ptr[c + 1]; ++k)
-      sum += w_[problem_.row[k]];
-    class_sum_[c - first] = sum;
-    touched += sum;
-    const double value = problem_.class_value[c];
-    mean += value * sum;
-    if (value == 1)
-      leaving = sum;
-    else if (value == -1)
-      entering = sum;
+  for (std::size_t c = 0; c < values.size(); ++c) {
+    log_sum_[c] = weights.log_sum(rows_between(first + c, first + c + 1));
+    if (log_sum_[c] == kNone) {
+      // A long step has taken these rows out of range: wait for fresh weights.
+      age_ = kSweepsPerRebuild;
+      return 0;
+    }
+    if (values[c] == 1)
+      log_O = log_sum_[c];
+    else if (values[c] == -1)
+      log_I = log_sum_[c];
     else
       unit = false;
   }
-  outcome.gradient_norm = std::max(outcome.gradient_norm, std::abs(mean / total_ - d / p));
+  const auto add_up = [&](double s) {
+    double largest = kNone, sum = 0, mean = 0;
+    for (std::size_t c = 0; c < values.size(); ++c)
+      largest = std::max(largest, log_sum_[c] + values[c] * s);
+    for (std::size_t c = 0; c < values.size(); ++c) {
+      const double weight = std::exp(log_sum_[c] + values[c] * s - largest);
+      sum += weight;
+      mean += values[c] * weight;
+    }
+    return std::pair(largest + std::log(sum), mean / sum);
+  };
+  const auto [log_touched, mean] = add_up(0);
+  const double log_rest = weights.log_rest(rows_between(first, last), log_touched);
+  const double touched_share = 1 / (1 + std::exp(log_rest - log_touched));
+  outcome.gradient_norm = std::max(outcome.gradient_norm, std::abs(mean * touched_share - d / p));
 
-  const double rest = std::max(0.0, total_ - touched);
-  const auto count = static_cast<std::size_t>(last - first);
-  const double s = unit ? coordinate_step(p, d, leaving, entering, rest)
-                        : general_step(p, d, rest, {&problem_.class_value[first], count},
-                                       {class_sum_.data(), count});
+  const double s = unit ? coordinate_step(p, d, log_O, log_I, log_rest)
+                        : general_step(p, d, log_rest, values, log_sum_);
   if (s == 0) return 0;
-  total_ = rest;
-  for (auto c = first; c < last; ++c) {
-    const double factor = std::exp(problem_.class_value[c] * s);
-    total_ += class_sum_[c - first] * factor;
-    for (auto k = problem_.class_ptr[c]; k < problem_.class_ptr[c + 1]; ++k)
-      w_[problem_.row[k]] *= factor;
-  }
-  monitor_.advance(2 * (problem_.class_ptr[last] - problem_.class_ptr[first]));
+  for (std::size_t c = 0; c < values.size(); ++c)
+    weights.multiply(rows_between(first + c, first + c + 1), values[c] * s);
+  weights.set_total(log_rest, add_up(s).first);
   return s;
 }
 
 ColumnSweep::Outcome ColumnSweep::sweep() {
-  const double exponent = std::abs(std::log(total_));
-  if (age_ == kSweepsPerRebuild || !(exponent < 2 * kSafeExponent)) rebuild();
-  ++age_;
-  total_ = std::accumulate(w_.begin(), w_.end(), constant_);
-  Outcome outcome{0, 0};
-  for (std::size_t h = 0; h < u_.size(); ++h) {
-    if (problem_.frozen[h]) continue;
-    const double s = step(h, outcome);
-    u_[h] += s;
-    outcome.change += std::abs(s);
+  if (age_ == kSweepsPerRebuild) {
+    weights_ = row_weights(problem_, u_);
+    age_ = 0;
   }
+  ++age_;
+  Outcome outcome{0, 0};
+  std::visit(
+      [&](auto& weights) {
+        weights.sum_up();
+        for (std::size_t h = 0; h < u_.size(); ++h) {
+          if (problem_.frozen[h]) continue;
+          const double s = step(h, weights, outcome);
+          u_[h] += s;
+          outcome.change += std::abs(s);
+          monitor_.advance(2 * (problem_.class_ptr[problem_.class_begin[h + 1]] -
+                                problem_.class_ptr[problem_.class_begin[h]]));
+        }
+      },
+      weights_);
+  if (!(outcome.change < kFar)) age_ = kSweepsPerRebuild;
   return outcome;
 }
 

@@ -4,13 +4,15 @@
 
 #include "core/columns.hpp"
 #include "core/monitor.hpp"
+#include "core/row_weights.hpp"
 
 namespace pathcond {
 
 /// The paper's coordinate descent (Algorithm 3): neurons in order, each set to its exact minimiser.
 /// The weights w_i = g_i exp((Bu)_i) are the state, so that a step multiplies instead of taking an
-/// exponential per row; they are rebuilt from u every kSweepsPerRebuild sweeps, their sum at the
-/// start of every sweep, which bounds the drift to a few dozen roundings.
+/// exponential per row; they are rebuilt from u every kSweepsPerRebuild sweeps, and after sweeps
+/// that went far; their sum is taken afresh at the start of every sweep. This bounds the drift to
+/// a few dozen roundings.
 class ColumnSweep {
  public:
   struct Outcome {
@@ -27,21 +29,18 @@ class ColumnSweep {
 
  private:
   static constexpr int kSweepsPerRebuild = 16;
-  /// Exponents up to this size cannot take a weight or a sum of weights out of a double's range.
-  static constexpr double kSafeExponent = 200;
+  /// A sweep that moves u by this much in all may take weights out of a double's range.
+  static constexpr double kFar = 100;
 
-  void rebuild();
-  double step(std::size_t neuron, Outcome& outcome);
+  template <class Weights>
+  double step(std::size_t neuron, Weights& weights, Outcome& outcome);
 
   const ColumnProblem& problem_;
   Monitor& monitor_;
   std::vector<double> u_;
-  std::vector<double> w_;
-  std::vector<double> class_sum_;  ///< of the current column
-  double constant_ = 0;
-  double total_ = 0;
-  double log_shift_ = 0;  ///< w = g exp(Bu - log_shift)
-  int age_ = 0;           ///< sweeps since the last rebuild
+  RowWeights weights_;
+  std::vector<double> log_sum_;  ///< by class of the current column
+  int age_ = 0;                  ///< sweeps since the last rebuild
 };
 
 }  // namespace pathcond

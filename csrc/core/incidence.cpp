@@ -4,9 +4,11 @@
 #include <cmath>
 #include <limits>
 #include <string>
+#include <type_traits>
 
 #include "core/errors.hpp"
 #include "core/instantiate.hpp"
+#include "core/simd.hpp"
 
 namespace pathcond {
 
@@ -27,47 +29,61 @@ void validate(const IncidenceView<Index, Value>& B) {
 
   bool canonical = true;
   for (std::int64_t h = 0; h < B.columns; ++h) {
-    Index previous = -1;
-    Index smallest = 0;
-    Index largest = 0;
+    const std::span<const Index> rows(B.indices + B.begin(h), B.indices + B.end(h));
+    if (rows.empty()) continue;
     bool increasing = true;
-    bool finite = true;
-    for (std::int64_t k = B.begin(h); k < B.end(h); ++k) {
-      const Index row = B.indices[k];
-      smallest = std::min(smallest, row);
-      largest = std::max(largest, row);
-      increasing &= row > previous;
-      previous = row;
-      if constexpr (std::is_floating_point_v<Value>) finite &= std::isfinite(B.values[k]);
+    for (std::size_t k = 1; k < rows.size(); ++k) increasing &= rows[k] > rows[k - 1];
+    Index smallest = rows.front(), largest = rows.back();
+    if (!increasing) {
+      canonical = false;
+      smallest = *std::min_element(rows.begin(), rows.end());
+      largest = *std::max_element(rows.begin(), rows.end());
     }
-    if (smallest < 0 || (B.begin(h) < B.end(h) && largest >= B.rows))
+    if (smallest < 0 || largest >= B.rows)
       throw InvalidInput("B: row indices must lie in [0, " + to_string(B.rows) + "), but column " +
                          to_string(h) + " has " + to_string(smallest < 0 ? smallest : largest));
-    if (!finite)
-      throw InvalidInput("B: entries must be finite, but column " + to_string(h) +
-                         " has NaN or infinity");
-    canonical &= increasing;
+    if constexpr (std::is_floating_point_v<Value>) {
+      bool finite = true;
+      for (std::int64_t k = B.begin(h); k < B.end(h); ++k) finite &= std::isfinite(B.values[k]);
+      if (!finite)
+        throw InvalidInput("B: entries must be finite, but column " + to_string(h) +
+                           " has NaN or infinity");
+    }
   }
   if (!canonical) throw NotCanonical("B: unsorted or repeated row indices");
 }
 
 double scale_for(const WeightSummary& summary) {
-  // 2^1023 is the largest power of two; a g of denormals alone stays small, which is harmless.
-  return std::ldexp(1.0, std::min(-summary.exponent, 1023));
+  constexpr int kLargestExponent = 983;  // sums of up to 2^40 rows stay finite
+  return std::ldexp(1.0, std::min(kLargestExponent - summary.exponent, 1023));
 }
 
+namespace {
+
 template <class G>
-WeightSummary validate(std::span<const G> g) {
+[[noreturn]] void report_first_invalid(std::span<const G> g) {
+  const auto bad = std::find_if(g.begin(), g.end(), [](G value) {
+    return !(value >= 0 && value <= std::numeric_limits<G>::max());
+  });
+  throw InvalidInput("g: entries must be finite and non-negative, but g[" +
+                     std::to_string(bad - g.begin()) + "] is " + std::to_string(*bad));
+}
+
+}  // namespace
+
+template <class G>
+PATHCOND_SIMD WeightSummary validate(std::span<const G> g) {
   WeightSummary summary;
-  double largest = 0;
-  for (std::size_t i = 0; i < g.size(); ++i) {
-    const auto value = static_cast<double>(g[i]);
-    if (!(value >= 0) || value > std::numeric_limits<double>::max())
-      throw InvalidInput("g: entries must be finite and non-negative, but g[" + std::to_string(i) +
-                         "] is " + std::to_string(value));
-    summary.positive += value > 0;
-    largest = std::max(largest, value);
+  G largest = 0;
+  bool valid = true;
+  std::int64_t zeros = 0;
+  for (const G value : g) {
+    valid &= value >= 0;  // false for NaN
+    zeros += value == 0;
+    largest = value > largest ? value : largest;
   }
+  if (!valid || largest > std::numeric_limits<G>::max()) report_first_invalid(g);
+  summary.positive = std::ssize(g) - zeros;
   if (largest > 0) summary.exponent = std::ilogb(largest) + 1;
   return summary;
 }

@@ -28,11 +28,11 @@ void validate(const IncidenceView<Index, Value>& B);
 /// What one look at g tells.
 struct WeightSummary {
   std::int64_t positive = 0;  ///< rows that stay in the problem
-  int exponent = 0;           ///< g * 2^-exponent is at most 1
+  int exponent = 0;           ///< g is below 2^exponent
 };
 
-/// The power of two that brings the largest g to about 1; a common factor of g changes F by a
-/// constant only.
+/// The power of two by which g is multiplied before sums are taken, so that they neither overflow
+/// nor lose small entries next to large ones; a common factor of g changes F by a constant only.
 double scale_for(const WeightSummary& summary);
 
 /// Throws InvalidInput at the first negative, infinite or NaN entry of g.

@@ -12,6 +12,8 @@ namespace {
 /// Part of an exact step decreases F too; longer ones could leave the range of doubles.
 constexpr double kLongestLevelStep = 200;
 
+constexpr double kCancellation = 1e-6;
+
 }  // namespace
 
 double level_total(double total, double rest, const std::vector<double>& leaving,
@@ -62,7 +64,9 @@ double LevelSweep::step(std::int32_t level) {
   }
   const double touched = std::accumulate(leaving_.begin(), leaving_.end(), 0.0) +
                          std::accumulate(entering_.begin(), entering_.end(), 0.0);
-  const double rest = std::max(0.0, total_ - touched);
+  // Where the level outweighs everything else, the difference is rounding.
+  double rest = total_ - touched;
+  if (!(rest > kCancellation * total_)) rest = state_.rest(first_group, last_group);
   total_ = level_total(total_, rest, leaving_, entering_, share.data());
   for (std::size_t k = 0; k < size; ++k) {
     const double t = step_for_total(share[k] * total_, leaving_[k], entering_[k]);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <span>
 #include <vector>
@@ -26,13 +27,21 @@ struct PairProblem {
   std::vector<std::int32_t> leave;      ///< M: the neuron that the pair leaves
   std::vector<double> weight;           ///< M
 
+  /// See `normalise` below.
+  bool normalise();
+
   std::int64_t pairs() const { return static_cast<std::int64_t>(leave.size()); }
 };
+
+/// Multiplies merged weights by a power of two so that the largest is about 1. False, and nothing
+/// done, if the smallest would come close to underflow.
+bool normalise(double& constant, double& log_scale,
+               std::initializer_list<std::vector<double>*> weights);
 
 struct ColumnProblem;
 
 /// nullopt when B has a row with another value than +-1, or that leaves or enters two neurons.
-/// Needs two arrays of p 32-bit integers beside its result.
+/// Needs one array of p 32-bit integers, and two bits per row and worker, beside its result.
 template <class Index, class Value, class G>
 std::optional<PairProblem> merge_pairs(const IncidenceView<Index, Value>& B, std::span<const G> g,
                                        const WeightSummary& summary, int threads, Monitor& monitor);

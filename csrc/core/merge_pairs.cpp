@@ -1,4 +1,11 @@
+#include <algorithm>
+#include <atomic>
+#include <bit>
 #include <cmath>
+#include <cstdlib>
+#include <memory>
+#include <new>
+#include <utility>
 
 #include "core/instantiate.hpp"
 #include "core/merge.hpp"
@@ -7,164 +14,246 @@
 namespace pathcond {
 namespace {
 
-constexpr std::int32_t kNone = -1;
+/// One bit per row of B.
+class RowSet {
+ public:
+  explicit RowSet(std::int64_t rows) : words_(static_cast<std::size_t>(rows + 63) / 64, 0) {}
 
-/// Which neuron every row leaves and which it enters.
-struct RowEnds {
-  std::vector<std::int32_t> leave, enter;
+  /// False if the row was there already.
+  bool insert(std::int64_t row) {
+    auto& word = words_[static_cast<std::size_t>(row) / 64];
+    const std::uint64_t bit = std::uint64_t{1} << (row % 64);
+    const bool fresh = (word & bit) == 0;
+    word |= bit;
+    return fresh;
+  }
+  bool contains(std::int64_t row) const {
+    return words_[static_cast<std::size_t>(row) / 64] >> (row % 64) & 1;
+  }
+  /// Adds the rows of another set; false if they have one in common.
+  bool merge(const RowSet& other) {
+    std::uint64_t common = 0;
+    for (std::size_t k = 0; k < words_.size(); ++k) {
+      common |= words_[k] & other.words_[k];
+      words_[k] |= other.words_[k];
+    }
+    return common == 0;
+  }
+  std::uint64_t word(std::size_t k) const { return words_[k]; }
+  std::size_t words() const { return words_.size(); }
+
+ private:
+  std::vector<std::uint64_t> words_;
 };
 
-template <class Index, class Value>
-std::optional<RowEnds> scatter_ends(const IncidenceView<Index, Value>& B, Monitor& monitor) {
-  const auto p = static_cast<std::size_t>(B.rows);
-  RowEnds ends{std::vector<std::int32_t>(p, kNone), std::vector<std::int32_t>(p, kNone)};
-  for (std::int64_t h = 0; h < B.columns; ++h) {
-    const auto neuron = static_cast<std::int32_t>(h);
-    for (std::int64_t k = B.begin(h); k < B.end(h); ++k) {
-      const Value value = B.values[k];
-      if (value != 1 && value != -1) {
-        if (value == 0) continue;
-        return std::nullopt;
-      }
-      auto& end = (value == 1 ? ends.leave : ends.enter)[static_cast<std::size_t>(B.indices[k])];
-      if (end != kNone) return std::nullopt;
-      end = neuron;
-    }
-    monitor.advance(B.end(h) - B.begin(h));
+/// Which neuron every row leaves, and which rows leave or enter one at all.
+struct RowEnds {
+  explicit RowEnds(std::int64_t rows)
+      : leaves(static_cast<std::int32_t*>(
+                   std::calloc(static_cast<std::size_t>(rows) + 1, sizeof(std::int32_t))),
+               std::free) {
+    if (!leaves) throw std::bad_alloc();
   }
-  return ends;
-}
 
-/// Everything but the pairs: constants, one-ended rows, degrees.
-template <class G>
-void count_rows(const RowEnds& ends, std::span<const G> g, double scale, PairProblem& problem,
-                Monitor& monitor) {
-  constexpr std::size_t kChunk = 1 << 16;
-  const std::size_t p = g.size();
-  for (std::size_t first = 0; first < p; first += kChunk) {
-    const std::size_t last = std::min(p, first + kChunk);
-    for (std::size_t i = first; i < last; ++i) {
-      if (g[i] == 0) continue;
-      const double w = static_cast<double>(g[i]) * scale;
-      const auto a = ends.leave[i];
-      const auto b = ends.enter[i];
-      if (a != kNone) {
-        problem.degree[a] += 1;
-        problem.frozen[a] = 0;
-        if (b == kNone) problem.leave_only[a] += w;
-      }
-      if (b != kNone) {
-        problem.degree[b] -= 1;
-        problem.frozen[b] = 0;
-        if (a == kNone) problem.enter_only[b] += w;
-      }
-      if (a == kNone && b == kNone) problem.constant += w;
-    }
-    monitor.advance(static_cast<std::int64_t>(last - first));
-  }
-}
-
-/// The pairs that enter one range of columns, merged by a sparse accumulator.
-struct PairRange {
-  std::vector<std::int64_t> count;
-  std::vector<std::int32_t> leave;
-  std::vector<double> weight;
+  /// Neuron + 1, or 0. From calloc, so that rows which leave no neuron never touch memory.
+  std::unique_ptr<std::int32_t[], decltype(&std::free)> leaves;
+  std::optional<RowSet> leaving, entering;
 };
 
 template <class Index, class Value, class G>
-PairRange merge_range(const IncidenceView<Index, Value>& B, std::span<const G> g, double scale,
-                      const std::vector<std::int32_t>& leave, std::int64_t first, std::int64_t last,
-                      Monitor* monitor) {
-  PairRange range;
-  range.count.reserve(static_cast<std::size_t>(last - first));
-  std::vector<double> sum(static_cast<std::size_t>(B.columns), 0.0);
-  std::vector<std::int32_t> touched;
-  std::vector<std::uint8_t> seen(static_cast<std::size_t>(B.columns), 0);
-  for (std::int64_t h = first; h < last; ++h) {
-    touched.clear();
-    const std::int64_t end = B.end(h);
-    for (std::int64_t k = B.begin(h); k < end;) {
-      if (B.values[k] != -1) {
-        ++k;
-        continue;
-      }
-      const auto a = leave[static_cast<std::size_t>(B.indices[k])];
-      // Taps of one kernel follow each other: add them before going through memory.
-      double run = 0;
-      bool any = false;
-      do {
-        const G value = g[static_cast<std::size_t>(B.indices[k])];
-        run += static_cast<double>(value) * scale;
-        any |= value > 0;
-        ++k;
-      } while (k < end && B.values[k] == -1 && leave[static_cast<std::size_t>(B.indices[k])] == a);
-      if (a == kNone || !any) continue;
-      if (!seen[a]) {
-        seen[a] = 1;
-        touched.push_back(a);
-      }
-      sum[a] += run;
-    }
-    for (const auto a : touched) {
-      range.leave.push_back(a);
-      range.weight.push_back(sum[a]);
-      sum[a] = 0;
-      seen[a] = 0;
-    }
-    range.count.push_back(static_cast<std::int64_t>(touched.size()));
-    if (monitor) monitor->advance(end - B.begin(h));
+class PairMerge {
+ public:
+  PairMerge(const IncidenceView<Index, Value>& B, std::span<const G> g,
+            const WeightSummary& summary, int threads, Monitor& monitor)
+      : B_(B), g_(g), scale_(scale_for(summary)),
+        all_positive_(summary.positive == std::ssize(g)),
+        bounds_(split_columns(B.indptr, B.columns, workers_for(threads))), monitor_(monitor),
+        ends_(B.rows) {
+    const auto H = static_cast<std::size_t>(B.columns);
+    problem_.neurons = static_cast<std::int32_t>(B.columns);
+    problem_.rows = summary.positive;
+    problem_.log_scale = -std::log(scale_);
+    problem_.degree.assign(H, 0.0);
+    problem_.frozen.assign(H, 1);
+    problem_.leave_only.assign(H, 0.0);
+    problem_.enter_only.assign(H, 0.0);
+    problem_.enter_ptr.reserve(H + 1);
+    problem_.enter_ptr.push_back(0);
   }
-  return range;
-}
 
-void append(PairProblem& problem, PairRange&& range) {
-  for (const auto count : range.count)
-    problem.enter_ptr.push_back(problem.enter_ptr.back() + count);
-  if (problem.leave.empty()) {
-    problem.leave = std::move(range.leave);
-    problem.weight = std::move(range.weight);
-  } else {
-    problem.leave.insert(problem.leave.end(), range.leave.begin(), range.leave.end());
-    problem.weight.insert(problem.weight.end(), range.weight.begin(), range.weight.end());
+  std::optional<PairProblem> run() {
+    if (!scatter_ends()) return std::nullopt;
+    add_constant();
+    std::vector<PairRange> ranges(workers());
+    run_workers(static_cast<int>(workers()), [&](int worker) {
+      merge_range(static_cast<std::size_t>(worker), ranges[static_cast<std::size_t>(worker)]);
+    });
+    for (PairRange& range : ranges) append(std::move(range));
+    return std::move(problem_);
   }
-}
+
+ private:
+  /// The pairs that enter one range of columns.
+  struct PairRange {
+    std::vector<std::int64_t> count;
+    std::vector<std::int32_t> leave;
+    std::vector<double> weight;
+  };
+
+  int workers_for(int threads) const {
+    constexpr std::int64_t kEntriesPerWorker = 1 << 18;
+    return static_cast<int>(
+        std::clamp<std::int64_t>(B_.begin(B_.columns) / kEntriesPerWorker, 1, threads));
+  }
+  std::size_t workers() const { return bounds_.size() - 1; }
+  void advance(std::size_t worker, std::int64_t work) {
+    if (worker == 0) monitor_.advance(work);  // signals are for the calling thread
+  }
+  double weight(std::int64_t row) const {
+    return static_cast<double>(g_[static_cast<std::size_t>(row)]) * scale_;
+  }
+
+  /// False if some row has another value than +-1, or leaves or enters two neurons.
+  bool scatter_ends() {
+    std::vector<RowSet> leaving(workers(), RowSet(B_.rows));
+    std::vector<RowSet> entering(workers(), RowSet(B_.rows));
+    std::vector<char> pairs(workers(), 1);
+    run_workers(static_cast<int>(workers()), [&](int k) {
+      const auto worker = static_cast<std::size_t>(k);
+      pairs[worker] = scatter_range(worker, leaving[worker], entering[worker]);
+    });
+    bool all_pairs = pairs[0] != 0;
+    for (std::size_t worker = 1; worker < workers(); ++worker)
+      all_pairs = leaving[0].merge(leaving[worker]) && entering[0].merge(entering[worker]) &&
+                  pairs[worker] && all_pairs;
+    ends_.leaving = std::move(leaving[0]);
+    ends_.entering = std::move(entering[0]);
+    return all_pairs;
+  }
+
+  bool scatter_range(std::size_t worker, RowSet& leaving, RowSet& entering) {
+    bool pairs = true;
+    for (std::int64_t h = bounds_[worker]; h < bounds_[worker + 1] && pairs; ++h) {
+      std::int64_t out = 0, in = 0;
+      for (std::int64_t k = B_.begin(h); k < B_.end(h); ++k) {
+        const auto row = static_cast<std::int64_t>(B_.indices[k]);
+        const bool counts = all_positive_ || g_[static_cast<std::size_t>(row)] > 0;
+        if (B_.values[k] == 1) {
+          // Two workers meet here only if the row leaves two neurons, which `merge` finds.
+          std::atomic_ref(ends_.leaves[static_cast<std::size_t>(row)])
+              .store(static_cast<std::int32_t>(h) + 1, std::memory_order_relaxed);
+          pairs &= leaving.insert(row);
+          out += counts;
+        } else if (B_.values[k] == -1) {
+          pairs &= entering.insert(row);
+          in += counts;
+        } else if (B_.values[k] != 0) {
+          return false;
+        }
+      }
+      problem_.degree[static_cast<std::size_t>(h)] = static_cast<double>(out - in);
+      problem_.frozen[static_cast<std::size_t>(h)] = out + in == 0;
+      advance(worker, B_.end(h) - B_.begin(h));
+    }
+    return pairs;
+  }
+
+  void add_constant() {
+    for (std::size_t k = 0; k < ends_.leaving->words(); ++k) {
+      std::uint64_t empty = ~(ends_.leaving->word(k) | ends_.entering->word(k));
+      for (; empty != 0; empty &= empty - 1) {
+        const auto row = static_cast<std::int64_t>(64 * k) + std::countr_zero(empty);
+        if (row < B_.rows) problem_.constant += weight(row);
+      }
+    }
+  }
+
+  /// A column belongs to one worker, so no sum depends on the number of workers.
+  void merge_range(std::size_t worker, PairRange& range) {
+    const auto H = static_cast<std::size_t>(B_.columns);
+    std::vector<double> sum(H, 0.0);
+    std::vector<std::uint8_t> seen(H, 0);
+    std::vector<std::int32_t> touched;
+    // Address space, not memory: what is not written never becomes real.
+    const auto entries = static_cast<std::size_t>(B_.begin(bounds_[worker + 1]) -
+                                                  B_.begin(bounds_[worker]));
+    range.leave.reserve(entries / workers());
+    range.weight.reserve(entries / workers());
+    for (std::int64_t h = bounds_[worker]; h < bounds_[worker + 1]; ++h) {
+      double leave_only = 0, enter_only = 0;
+      touched.clear();
+      const std::int64_t end = B_.end(h);
+      for (std::int64_t k = B_.begin(h); k < end;) {
+        const auto row = static_cast<std::int64_t>(B_.indices[k]);
+        if (B_.values[k] != -1) {
+          if (B_.values[k] == 1 && !ends_.entering->contains(row)) leave_only += weight(row);
+          ++k;
+          continue;
+        }
+        const auto left = ends_.leaves[static_cast<std::size_t>(row)];
+        // Taps of one kernel follow each other: add them before going through memory.
+        double run = 0;
+        do {
+          run += weight(static_cast<std::int64_t>(B_.indices[k++]));
+        } while (k < end && B_.values[k] == -1 &&
+                 ends_.leaves[static_cast<std::size_t>(B_.indices[k])] == left);
+        if (left == 0) {
+          enter_only += run;
+        } else if (run > 0) {
+          const auto a = static_cast<std::size_t>(left) - 1;
+          if (!seen[a]) {
+            seen[a] = 1;
+            touched.push_back(left - 1);
+          }
+          sum[a] += run;
+        }
+      }
+      problem_.leave_only[static_cast<std::size_t>(h)] = leave_only;
+      problem_.enter_only[static_cast<std::size_t>(h)] = enter_only;
+      range.leave.insert(range.leave.end(), touched.begin(), touched.end());
+      for (const auto a : touched) {
+        range.weight.push_back(sum[a]);
+        sum[a] = 0;
+        seen[a] = 0;
+      }
+      range.count.push_back(std::ssize(touched));
+      advance(worker, end - B_.begin(h));
+    }
+  }
+
+  void append(PairRange&& range) {
+    for (const auto count : range.count)
+      problem_.enter_ptr.push_back(problem_.enter_ptr.back() + count);
+    if (problem_.leave.empty()) {
+      problem_.leave = std::move(range.leave);
+      problem_.weight = std::move(range.weight);
+    } else {
+      problem_.leave.insert(problem_.leave.end(), range.leave.begin(), range.leave.end());
+      problem_.weight.insert(problem_.weight.end(), range.weight.begin(), range.weight.end());
+    }
+  }
+
+  const IncidenceView<Index, Value>& B_;
+  std::span<const G> g_;
+  double scale_;
+  bool all_positive_;
+  std::vector<std::int64_t> bounds_;  ///< columns of every worker
+  Monitor& monitor_;
+  RowEnds ends_;
+  PairProblem problem_;
+};
 
 }  // namespace
+
+bool PairProblem::normalise() {
+  return pathcond::normalise(constant, log_scale, {&leave_only, &enter_only, &weight});
+}
 
 template <class Index, class Value, class G>
 std::optional<PairProblem> merge_pairs(const IncidenceView<Index, Value>& B, std::span<const G> g,
                                        const WeightSummary& summary, int threads,
                                        Monitor& monitor) {
-  const auto ends = scatter_ends(B, monitor);
-  if (!ends) return std::nullopt;
-
-  const auto H = static_cast<std::size_t>(B.columns);
-  const double scale = scale_for(summary);
-  PairProblem problem;
-  problem.neurons = static_cast<std::int32_t>(B.columns);
-  problem.rows = summary.positive;
-  problem.log_scale = -std::log(scale);
-  problem.degree.assign(H, 0.0);
-  problem.frozen.assign(H, 1);
-  problem.leave_only.assign(H, 0.0);
-  problem.enter_only.assign(H, 0.0);
-  problem.enter_ptr.reserve(H + 1);
-  problem.enter_ptr.push_back(0);
-  count_rows(*ends, g, scale, problem, monitor);
-
-  // A column belongs to one worker, so the sums do not depend on the number of workers.
-  constexpr std::int64_t kEntriesPerWorker = 1 << 18;
-  const auto workers = static_cast<int>(
-      std::clamp<std::int64_t>(B.begin(B.columns) / kEntriesPerWorker, 1, threads));
-  const auto bounds = split_columns(B.indptr, B.columns, workers);
-  std::vector<PairRange> ranges(static_cast<std::size_t>(workers));
-  run_workers(workers, [&](int worker) {
-    ranges[static_cast<std::size_t>(worker)] =
-        merge_range(B, g, scale, ends->leave, bounds[static_cast<std::size_t>(worker)],
-                    bounds[static_cast<std::size_t>(worker) + 1], worker == 0 ? &monitor : nullptr);
-  });
-  for (auto& range : ranges) append(problem, std::move(range));
-  return problem;
+  return PairMerge(B, g, summary, threads, monitor).run();
 }
 
 #define PATHCOND_MERGE_PAIRS(Index, Value)                                                       \

@@ -220,6 +220,10 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   auto pairs = merge_pairs(B, g, summary, options.threads, monitor);
   std::optional<ColumnProblem> columns;
   if (!pairs) columns = merge_patterns(B, g, summary, monitor);
+  const bool in_range =
+      summary.positive > 0 &&
+      (pairs ? pairs->normalise()
+             : normalise(columns->constant, columns->log_scale, {&columns->weight}));
   watch.lap("merge");
 
   solution.rows = summary.positive;
@@ -240,7 +244,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
     for (std::int32_t h = 0; h < pairs->neurons; ++h)
       solution.merged_rows += (pairs->leave_only[h] > 0) + (pairs->enter_only[h] > 0);
     solution.merged_rows += pairs->constant > 0;
-    const Partition parts = partition(*pairs);
+    const Partition parts = in_range ? partition(*pairs) : Partition{};
     if (parts.groups() > 0) {
       BlockProblem blocks = build_blocks(*pairs, parts);
       pairs.reset();
