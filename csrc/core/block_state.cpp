@@ -163,10 +163,14 @@ void BlockState::flows(std::int32_t group, double* leaving, double* entering) {
   }
 }
 
-double BlockState::objective(double total) const {
-  const double linear =
-      std::inner_product(u_.begin(), u_.end(), problem_.degree.begin(), 0.0) / problem_.rows;
-  return std::log(total) + offset_ - linear;
+BlockState::Value BlockState::value(double total) const {
+  double linear = 0, size = std::abs(std::log(total)) + std::abs(offset_);
+  for (std::size_t k = 0; k < u_.size(); ++k) {
+    const double term = problem_.degree[k] * u_[k] / problem_.rows;
+    linear += term;
+    size += std::abs(term);
+  }
+  return {std::log(total) + offset_ - linear, rounding_of(size)};
 }
 
 double BlockState::block_weight(std::size_t id) const {
@@ -235,7 +239,9 @@ void BlockState::evaluate(Point& point) {
     point.gradient[k] = mean_[k] - problem_.degree[k] / problem_.rows;
   }
   point.curvature = curvature_;
-  point.value = objective(total_);
+  const Value at = value(total_);
+  point.value = at.objective;
+  point.rounding = at.rounding;
 }
 
 void BlockState::hessian_product(const std::vector<double>& z, std::vector<double>& out) {

@@ -33,8 +33,11 @@ class BlockState final : public Objective {
   void flows(std::int32_t group, double* leaving, double* entering);
   /// Weight of the rows that neither leave nor enter one of these groups.
   double rest(std::int32_t first_group, std::int32_t last_group) const;
-  /// F/p when the sum of all weights is `total`.
-  double objective(double total) const;
+  /// F/p when the sum of all weights is `total`, and its rounding.
+  struct Value {
+    double objective, rounding;
+  };
+  Value value(double total) const;
   /// Sums over coarse groups; every block must have a valid half-sum.
   CoarseProblem coarse_problem() const;
 

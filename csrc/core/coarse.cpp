@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <numeric>
 #include <utility>
 
 #include "core/objective.hpp"
@@ -12,7 +11,7 @@ namespace pathcond {
 CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& shift) {
   const std::size_t n = shift.size();
   using Vector = std::vector<double>;
-  CoarsePoint point{problem.constant, 0,         Vector(n),
+  CoarsePoint point{problem.constant, 0, 0, Vector(n),
                     Vector(n),        Vector(n), Vector(problem.pattern.entries())};
   for (std::size_t a = 0; a < n; ++a) {
     const double out = problem.leave[a] * std::exp(shift[a]);
@@ -36,8 +35,13 @@ CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& sh
     point.gradient[a] = point.mean[a] - problem.share[a];
   }
   for (double& value : point.coupling) value /= point.total;
-  point.objective = std::log(point.total) -
-                    std::inner_product(shift.begin(), shift.end(), problem.share.begin(), 0.0);
+  double linear = 0, size = std::abs(std::log(point.total));
+  for (std::size_t a = 0; a < n; ++a) {
+    linear += problem.share[a] * shift[a];
+    size += std::abs(problem.share[a] * shift[a]);
+  }
+  point.objective = std::log(point.total) - linear;
+  point.rounding = rounding_of(size);
   return point;
 }
 
@@ -56,15 +60,16 @@ std::vector<double> minimise(const CoarseProblem& problem) {
     std::vector<double> step = point.gradient;
     SparseFactor(problem.pattern, point.curvature, point.coupling, point.mean).solve(step);
     double length = std::min(1.0, kLongestStep / max_norm(step));
+    double slope = 0;
+    for (std::size_t a = 0; a < step.size(); ++a) slope += point.gradient[a] * step[a];
     bool improved = false;
     for (int halving = 0; halving < 20 && !improved; ++halving, length /= 2) {
       std::vector<double> next(shift);
       for (std::size_t a = 0; a < next.size(); ++a) next[a] -= length * step[a];
       CoarsePoint trial = evaluate(problem, next);
-      const double change = trial.objective - point.objective;
-      improved = std::abs(change) <= objective_noise(point.objective)
+      improved = slope * length <= point.rounding
                      ? max_norm(trial.gradient) < max_norm(point.gradient)
-                     : change < 0;
+                     : trial.objective < point.objective;
       if (!improved) continue;
       shift = std::move(next);
       point = std::move(trial);

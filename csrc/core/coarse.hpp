@@ -40,6 +40,7 @@ struct CoarseProblem {
 struct CoarsePoint {
   double total;      ///< S
   double objective;  ///< log S - share . s
+  double rounding;   ///< of the objective
   std::vector<double> mean, gradient, curvature, coupling;
 };
 

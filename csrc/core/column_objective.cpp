@@ -56,7 +56,7 @@ void ColumnObjective::evaluate(Point& point) {
   for (double& weight : pi_) total += weight = std::exp(weight - shift);
   for (double& weight : pi_) weight /= total;
 
-  double linear = 0;
+  double linear = 0, size = std::abs(std::log(total)) + std::abs(shift);
   for (std::size_t h = 0; h < mean_.size(); ++h) {
     double mean = 0, square = 0;
     for (auto c = problem_.class_begin[h]; c < problem_.class_begin[h + 1]; ++c) {
@@ -72,8 +72,10 @@ void ColumnObjective::evaluate(Point& point) {
     point.curvature[h] = square;
     point.gradient[h] = mean - share;
     linear += share * point.u[h];
+    size += std::abs(share * point.u[h]);
   }
   point.value = std::log(total) + shift - linear;
+  point.rounding = rounding_of(size);
 }
 
 void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<double>& out) {

@@ -93,7 +93,7 @@ LevelSweep::Outcome LevelSweep::sweep() {
   const CoarseProblem coarse = state_.coarse_problem();
   const auto shift = minimise(coarse);
   state_.shift(shift);
-  return {state_.objective(evaluate(coarse, shift).total), worst};
+  return {state_.value(evaluate(coarse, shift).total).objective, worst};
 }
 
 }  // namespace pathcond

@@ -17,9 +17,9 @@ inline double inner(const std::vector<double>& a, const std::vector<double>& b) 
 /// No exponential overflows within one step of this length.
 inline constexpr double kLongestStep = 20;
 
-/// Backtracks from point.u + direction until F has decreased enough (Armijo), or, where its
-/// change is rounding, until the slope along the direction has: on a quadratic the two agree. On
-/// success `point` is the new point and `trial` the old one; else `point` is left, and evaluated
+/// Backtracks from point.u + direction until F has decreased enough (Armijo). Where the decrease to
+/// be expected is rounding, until the slope along the direction has decreased in size: F is convex,
+/// so that it cannot then have increased by more than that rounding. On success `point` is the new point and `trial` the old one; else `point` is left, and evaluated
 /// last.
 inline bool line_search(Objective& objective, Point& point, const std::vector<double>& direction,
                         Point& trial) {
@@ -30,7 +30,7 @@ inline bool line_search(Objective& objective, Point& point, const std::vector<do
     for (std::size_t k = 0; k < trial.u.size(); ++k)
       trial.u[k] = point.u[k] + length * direction[k];
     objective.evaluate(trial);
-    const bool accepted = std::abs(trial.value - point.value) <= objective_noise(point.value)
+    const bool accepted = -slope * length <= point.rounding
                               ? std::abs(inner(trial.gradient, direction)) < -slope
                               : trial.value <= point.value + 1e-4 * length * slope;
     if (accepted) {

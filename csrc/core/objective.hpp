@@ -16,6 +16,7 @@ struct Point {
 
   std::vector<double> u;
   double value = 0;               ///< F/p
+  double rounding = 0;            ///< of the value
   std::vector<double> gradient;   ///< of F/p
   std::vector<double> curvature;  ///< sum_i pi_i B_ih^2 for every neuron h
 };
@@ -43,9 +44,10 @@ class Objective {
   virtual double passes() const = 0;
 };
 
-/// Differences of F/p below this are rounding; there only the gradient can tell progress.
-inline double objective_noise(double value) {
-  return 8 * std::numeric_limits<double>::epsilon() * (1 + std::abs(value));
+/// Rounding of a value of F/p that was put together from terms of this total size: differences
+/// below it mean nothing, there only the gradient can tell progress.
+inline double rounding_of(double size) {
+  return 32 * std::numeric_limits<double>::epsilon() * (1 + size);
 }
 
 /// Largest absolute entry.
