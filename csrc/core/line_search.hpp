@@ -15,7 +15,7 @@ inline double inner(const std::vector<double>& a, const std::vector<double>& b) 
 }
 
 /// No exponential overflows within one step of this length.
-inline constexpr double kLongestStep = 20;
+inline constexpr double kLongestStep = 100;
 
 /// Backtracks from point.u + direction until F has decreased enough (Armijo). Where the decrease to
 /// be expected is rounding, until the slope along the direction has decreased in size: F is convex,

@@ -28,7 +28,7 @@ Vector newton_direction(Objective& objective, const Point& point, double damping
   const double start = rs;
   // Superlinear convergence needs a forcing term that vanishes with the gradient; the inner
   // product is about twice the expected decrease of F/p, hence free of units.
-  const double forcing = std::min(0.1, std::pow(std::max(start, 0.0), 0.25));
+  const double forcing = std::min(0.5, std::pow(std::max(start, 0.0), 0.25));
   for (int iteration = 0; iteration < kMaxIterations && rs > 0; ++iteration) {
     objective.hessian_product(direction, product);
     for (std::size_t k = 0; k < n; ++k) product[k] += damping * direction[k];
@@ -58,9 +58,10 @@ Status newton(Objective& objective, Point& point, double tolerance, Progress& pr
   Point trial(point.u.size());
   while (max_norm(point.gradient) > tolerance) {
     if (progress.exhausted()) return progress.status();
-    // Directions along which F is almost linear get a bounded step; the term vanishes at the
-    // minimum, so that convergence stays superlinear.
-    const double damping = max_norm(point.gradient) / kLongestStep;
+    // Directions along which F is almost linear get a bounded step; the term vanishes faster than
+    // the gradient, so that convergence stays superlinear where the curvature is tiny.
+    const double size = max_norm(point.gradient);
+    const double damping = size * std::min(1 / kLongestStep, std::sqrt(size));
     const Vector direction = newton_direction(objective, point, damping, tolerance);
     if (!line_search(objective, point, direction, trial)) return Status::stalled;
     if (progress.record(point.value, max_norm(point.gradient)) &&
