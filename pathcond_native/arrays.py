@@ -182,8 +182,11 @@ def _from_lists(leaving: Sequence[Any], entering: Sequence[Any], rows: int) -> I
 
 
 def _index_list(item: Any, name: str, neuron: int, rows: int) -> npt.NDArray[np.int64]:
-    array = _torch_to_numpy(item) if _is_torch(item) else np.asarray(item)
     where = f"B: {name}[{neuron}]"
+    try:
+        array = _torch_to_numpy(item) if _is_torch(item) else np.asarray(item)
+    except ValueError as error:
+        raise InvalidInputError(f"{where}: expected a 1-D list of row indices: {error}") from error
     if array.size == 0:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -207,19 +210,29 @@ def _from_columns(
     """From coordinates sorted by column, then row."""
     indptr = np.zeros(columns + 1, np.int64)
     np.cumsum(np.bincount(column, minlength=columns), out=indptr[1:])
-    return _compressed(rows, indptr, index, values)
+    return _compressed((rows, columns), indptr, index, values)
 
 
-def _compressed(rows: int, indptr: Any, indices: Any, values: Any) -> Incidence:
-    """Arrays in types that the core reads in place."""
-    values = np.asarray(values)
+def _compressed(shape: tuple[int, int], indptr: Any, indices: Any, values: Any) -> Incidence:
+    """Compressed columns of a (p, H) matrix, in types that the core reads in place."""
+    indptr, indices, values = np.asarray(indptr), np.asarray(indices), np.asarray(values)
     _check_real(values, "B")
+    for name, array in (("indptr", indptr), ("indices", indices), ("data", values)):
+        if array.ndim != 1:
+            raise InvalidInputError(f"B: {name} must be 1-D, got shape {array.shape}")
+    for name, array in (("indptr", indptr), ("indices", indices)):
+        if array.dtype.kind not in "iu":
+            raise InvalidInputError(f"B: {name} must hold integers, got dtype {array.dtype}")
+    if len(indptr) != shape[1] + 1:
+        raise InvalidInputError(
+            f"B: indptr must have one entry more than columns, of which there are {shape[1]}, "
+            f"got {len(indptr)}"
+        )
     if values.dtype not in _VALUE_DTYPES:
         values = values.astype(np.int8 if values.dtype.kind == "b" else np.float64)
-    indptr, indices = np.asarray(indptr), np.asarray(indices)
     index_type = np.int32 if indptr.dtype == np.int32 and indices.dtype == np.int32 else np.int64
     return Incidence(
-        rows,
+        shape[0],
         np.ascontiguousarray(indptr, index_type),
         np.ascontiguousarray(indices, index_type),
         np.ascontiguousarray(values),
@@ -229,33 +242,44 @@ def _compressed(rows: int, indptr: Any, indices: Any, values: Any) -> Incidence:
 def _from_scipy(B: Any) -> Incidence:
     if B.ndim != 2:
         raise InvalidInputError(f"B: expected a matrix (p, H), got {_describe(B)}")
-    _check_real(B.dtype.type(0)[None] if B.dtype.kind != "O" else np.empty(0, object), "B")
+    _check_real(np.empty(0, B.dtype), "B")
     if B.format != "csc":
-        B = B.tocsc()
-    return _compressed(B.shape[0], B.indptr, B.indices, B.data)
+        B = _to_csc(B)
+    return _compressed(B.shape, B.indptr, B.indices, B.data)
+
+
+def _to_csc(B: Any) -> Any:
+    """SciPy's conversion, which trusts indices, after a look at them."""
+    try:
+        if B.format in ("csr", "bsr"):
+            B = type(B)((B.data, B.indices, B.indptr), shape=B.shape)
+            B.check_format(full_check=True)
+        elif B.format == "coo":
+            B = type(B)((B.data, (B.row, B.col)), shape=B.shape)
+        return B.tocsc()
+    except (ValueError, IndexError, TypeError) as error:
+        raise InvalidInputError(f"B: corrupted {B.format} matrix: {error}") from error
 
 
 def _from_torch(B: Any) -> Incidence:
-    torch = sys.modules["torch"]
+    torch = import_module("torch")
     if B.ndim != 2:
         raise InvalidInputError(f"B: expected a matrix (p, H), got {_describe(B)}")
+    if B.device.type == "meta":
+        raise InvalidInputError("B: expected a tensor with values, got one on 'meta'")
     if B.layout == torch.strided:
         return _from_dense(_torch_to_numpy(B))
+    if B.dense_dim() != 0:
+        raise InvalidInputError("B: expected a sparse matrix, got a hybrid of sparse and dense")
     B = B.detach()
     if B.layout == torch.sparse_csc:
-        csc = B
-    else:
-        coo = (B if B.layout == torch.sparse_coo else B.to_sparse_coo()).coalesce().cpu()
-        row, column = coo.indices().numpy()
-        values = _torch_to_numpy(coo.values())
-        order = np.lexsort((row, column))
-        return _from_columns(B.shape[0], B.shape[1], column[order], row[order], values[order])
-    return _compressed(
-        B.shape[0],
-        _torch_to_numpy(csc.ccol_indices()),
-        _torch_to_numpy(csc.row_indices()),
-        _torch_to_numpy(csc.values()),
-    )
+        parts = (B.ccol_indices(), B.row_indices(), B.values())
+        return _compressed(tuple(B.shape), *map(_torch_to_numpy, parts))
+    coo = (B if B.layout == torch.sparse_coo else B.to_sparse_coo()).coalesce().cpu()
+    row, column = coo.indices().numpy()
+    values = _torch_to_numpy(coo.values())
+    order = np.lexsort((row, column))
+    return _from_columns(B.shape[0], B.shape[1], column[order], row[order], values[order])
 
 
 def _from_dense(B: Any) -> Incidence:

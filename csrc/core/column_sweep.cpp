@@ -87,7 +87,6 @@ ColumnSweep::Outcome ColumnSweep::sweep() {
   Outcome outcome{0, 0};
   std::visit(
       [&](auto& weights) {
-        weights.sum_up();
         for (std::size_t h = 0; h < u_.size(); ++h) {
           if (problem_.frozen[h]) continue;
           const double s = step(h, weights, outcome);
@@ -96,6 +95,7 @@ ColumnSweep::Outcome ColumnSweep::sweep() {
           monitor_.advance(2 * (problem_.class_ptr[problem_.class_begin[h + 1]] -
                                 problem_.class_ptr[problem_.class_begin[h]]));
         }
+        weights.sum_up();
       },
       weights_);
   if (!(outcome.change < kFar)) age_ = kSweepsPerRebuild;

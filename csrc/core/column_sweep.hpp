@@ -11,7 +11,7 @@ namespace pathcond {
 /// The paper's coordinate descent (Algorithm 3): neurons in order, each set to its exact minimiser.
 /// The weights w_i = g_i exp((Bu)_i) are the state, so that a step multiplies instead of taking an
 /// exponential per row; they are rebuilt from u every kSweepsPerRebuild sweeps, and after sweeps
-/// that went far; their sum is taken afresh at the start of every sweep. This bounds the drift to
+/// that went far; their sum is taken afresh after every sweep. This bounds the drift to
 /// a few dozen roundings.
 class ColumnSweep {
  public:
