@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <numeric>
+#include <utility>
 
 #include "core/simd.hpp"
 
@@ -139,55 +139,100 @@ void order_neurons(const PairProblem& pairs, const Partition& partition, BlockPr
   problem.enter_only = reorder(pairs.enter_only);
 }
 
-/// Visits every pair as (block, source neuron, target neuron, weight), by target neuron.
-class PairWalk {
- public:
-  PairWalk(const PairProblem& pairs, const Partition& partition, BlockProblem& problem)
-      : pairs_(pairs),
-        partition_(partition),
-        problem_(problem),
-        local_(partition.group.size()),
-        block_of_source_(problem.groups(), -1) {
-    for (std::size_t k = 0; k < problem.order.size(); ++k)
-      local_[problem.order[k]] =
-          static_cast<std::int32_t>(k) - problem.group_begin[partition.group[problem.order[k]]];
-  }
+/// Where a neuron of B stands in the block problem.
+struct Place {
+  std::int32_t group;
+  std::int32_t neuron;  ///< within the group
+};
 
-  template <class Visit>
-  void operator()(const Visit& visit) {
-    for (std::int32_t target = 0; target < problem_.groups(); ++target) {
-      std::fill(block_of_source_.begin(), block_of_source_.end(), -1);
-      for (const auto block : problem_.in_blocks[target])
-        block_of_source_[problem_.blocks[block].source] = block;
-      for (auto k = problem_.group_begin[target]; k < problem_.group_begin[target + 1]; ++k) {
-        const auto b = problem_.order[k];
-        for (auto e = pairs_.enter_ptr[b]; e < pairs_.enter_ptr[b + 1]; ++e) {
-          const auto a = pairs_.leave[e];
-          const auto block = block_for(partition_.group[a], target);
-          visit(problem_.blocks[block], local_[a], local_[b], pairs_.weight[e]);
+std::vector<Place> places(const Partition& partition, const BlockProblem& problem) {
+  std::vector<Place> place(problem.neurons());
+  for (std::size_t k = 0; k < place.size(); ++k) {
+    const auto h = problem.order[k];
+    const auto g = partition.group[h];
+    place[h] = {g, static_cast<std::int32_t>(k) - problem.group_begin[g]};
+  }
+  return place;
+}
+
+/// Adds the blocks into one group, empty but with room for `pairs[source]` pairs each.
+void add_blocks(std::int32_t target, std::vector<std::int64_t>& pairs,
+                std::vector<std::int32_t>& sources, BlockProblem& problem) {
+  const auto size = [&](std::int32_t g) {
+    return problem.group_begin[g + 1] - problem.group_begin[g];
+  };
+  std::sort(sources.begin(), sources.end());
+  for (const auto source : sources) {
+    Block block{source, target, size(source), size(target), {}, {}, {}};
+    const auto cells =
+        static_cast<std::size_t>(block.rows) * static_cast<std::size_t>(block.columns);
+    const auto count = static_cast<std::size_t>(std::exchange(pairs[source], 0));
+    if (static_cast<double>(count) >= kDenseFill * static_cast<double>(cells)) {
+      block.value.assign(cells, 0.0);
+      problem.stored += static_cast<std::int64_t>(cells);
+    } else {
+      block.ptr.reserve(static_cast<std::size_t>(block.columns) + 1);
+      block.ptr.push_back(0);
+      block.index.reserve(count);
+      block.value.reserve(count);
+      problem.stored += static_cast<std::int64_t>(count);
+    }
+    const auto id = static_cast<std::int32_t>(problem.blocks.size());
+    problem.in_blocks[target].push_back(id);
+    problem.out_blocks[source].push_back(id);
+    problem.blocks.push_back(std::move(block));
+  }
+  sources.clear();
+}
+
+void allocate_blocks(const PairProblem& pairs, const std::vector<Place>& place,
+                     BlockProblem& problem) {
+  std::vector<std::int64_t> count(static_cast<std::size_t>(problem.groups()), 0);
+  std::vector<std::int32_t> sources;
+  for (std::int32_t target = 0; target < problem.groups(); ++target) {
+    for (auto k = problem.group_begin[target]; k < problem.group_begin[target + 1]; ++k) {
+      const auto b = problem.order[k];
+      for (auto e = pairs.enter_ptr[b]; e < pairs.enter_ptr[b + 1]; ++e) {
+        const auto source = place[pairs.leave[e]].group;
+        if (count[source]++ == 0) sources.push_back(source);
+      }
+    }
+    add_blocks(target, count, sources, problem);
+  }
+}
+
+void fill_blocks(const PairProblem& pairs, const std::vector<Place>& place, BlockProblem& problem) {
+  // By source group: the target neuron's column where the block is dense, else the block.
+  std::vector<double*> column(static_cast<std::size_t>(problem.groups()), nullptr);
+  std::vector<Block*> sparse(static_cast<std::size_t>(problem.groups()), nullptr);
+  for (std::int32_t target = 0; target < problem.groups(); ++target) {
+    const auto& in_blocks = problem.in_blocks[target];
+    for (auto k = problem.group_begin[target]; k < problem.group_begin[target + 1]; ++k) {
+      const auto b = problem.order[k];
+      for (const auto id : in_blocks) {
+        Block& block = problem.blocks[id];
+        column[block.source] =
+            block.dense()
+                ? block.value.data() + static_cast<std::size_t>(place[b].neuron) * block.rows
+                : nullptr;
+        sparse[block.source] = &block;
+      }
+      for (auto e = pairs.enter_ptr[b]; e < pairs.enter_ptr[b + 1]; ++e) {
+        const auto [source, a] = place[pairs.leave[e]];
+        if (double* values = column[source]) {
+          values[a] = pairs.weight[e];
+        } else {
+          sparse[source]->index.push_back(a);
+          sparse[source]->value.push_back(pairs.weight[e]);
         }
+      }
+      for (const auto id : in_blocks) {
+        Block& block = problem.blocks[id];
+        if (!block.dense()) block.ptr.push_back(std::ssize(block.value));
       }
     }
   }
-
- private:
-  std::int32_t block_for(std::int32_t source, std::int32_t target) {
-    auto& block = block_of_source_[source];
-    if (block >= 0) return block;
-    block = static_cast<std::int32_t>(problem_.blocks.size());
-    const auto size = [&](auto g) { return problem_.group_begin[g + 1] - problem_.group_begin[g]; };
-    problem_.blocks.push_back({source, target, size(source), size(target), {}, {}, {}});
-    problem_.out_blocks[source].push_back(block);
-    problem_.in_blocks[target].push_back(block);
-    return block;
-  }
-
-  const PairProblem& pairs_;
-  const Partition& partition_;
-  BlockProblem& problem_;
-  std::vector<std::int32_t> local_;
-  std::vector<std::int32_t> block_of_source_;
-};
+}
 
 }  // namespace
 
@@ -201,35 +246,9 @@ BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition) 
   problem.in_blocks.resize(problem.coarse.size());
   problem.out_blocks.resize(problem.coarse.size());
   order_neurons(pairs, partition, problem);
-
-  PairWalk walk(pairs, partition, problem);
-  walk([&](Block& block, std::int32_t, std::int32_t b, double) {
-    if (block.ptr.empty()) block.ptr.assign(static_cast<std::size_t>(block.columns) + 1, 0);
-    ++block.ptr[b + 1];
-  });
-  for (Block& block : problem.blocks) {
-    std::partial_sum(block.ptr.begin(), block.ptr.end(), block.ptr.begin());
-    const std::int64_t cells = static_cast<std::int64_t>(block.rows) * block.columns;
-    std::int64_t size = block.ptr.back();
-    if (static_cast<double>(size) >= kDenseFill * static_cast<double>(cells)) {
-      block.ptr.clear();
-      size = cells;
-    } else {
-      block.index.reserve(static_cast<std::size_t>(size));
-      block.value.reserve(static_cast<std::size_t>(size));
-    }
-    if (block.dense()) block.value.assign(static_cast<std::size_t>(size), 0.0);
-    problem.stored += size;
-  }
-  walk([](Block& block, std::int32_t a, std::int32_t b, double weight) {
-    if (block.dense()) {
-      block.value[static_cast<std::size_t>(b) * block.rows + a] = weight;
-    } else {
-      // Targets come in order, so appending fills the columns one after the other.
-      block.index.push_back(a);
-      block.value.push_back(weight);
-    }
-  });
+  const auto place = places(partition, problem);
+  allocate_blocks(pairs, place, problem);
+  fill_blocks(pairs, place, problem);
   return problem;
 }
 

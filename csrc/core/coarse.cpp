@@ -11,8 +11,8 @@ namespace pathcond {
 CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& shift) {
   const std::size_t n = shift.size();
   using Vector = std::vector<double>;
-  CoarsePoint point{problem.constant, 0, 0, Vector(n),
-                    Vector(n),        Vector(n), Vector(problem.pattern.entries())};
+  CoarsePoint point{
+      problem.constant, 0, 0, Vector(n), Vector(n), Vector(n), Vector(problem.pattern.entries())};
   for (std::size_t a = 0; a < n; ++a) {
     const double out = problem.leave[a] * std::exp(shift[a]);
     const double in = problem.enter[a] * std::exp(-shift[a]);
@@ -46,7 +46,7 @@ CoarsePoint evaluate(const CoarseProblem& problem, const std::vector<double>& sh
 }
 
 std::vector<double> minimise(const CoarseProblem& problem) {
-  constexpr int kMaxSteps = 25;  // of kLongestStep at most: the shifts stay in range
+  constexpr int kMaxSteps = 25;         // of kLongestStep at most: the shifts stay in range
   constexpr double kTolerance = 1e-15;  // rounding level of shares, which sum to 1
   constexpr double kLongestStep = 8;    // quadratic models of exp are worthless farther away
   std::vector<double> shift(problem.share.size(), 0.0);

@@ -19,8 +19,8 @@ inline constexpr double kLongestStep = 100;
 
 /// Backtracks from point.u + direction until F has decreased enough (Armijo). Where the decrease to
 /// be expected is rounding, until the slope along the direction has decreased in size: F is convex,
-/// so that it cannot then have increased by more than that rounding. On success `point` is the new point and `trial` the old one; else `point` is left, and evaluated
-/// last.
+/// so that it cannot then have increased by more than that rounding. On success `point` is the new
+/// point and `trial` the old one; else `point` is left, and evaluated last.
 inline bool line_search(Objective& objective, Point& point, const std::vector<double>& direction,
                         Point& trial) {
   constexpr int kMaxHalvings = 40;

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cmath>
@@ -14,10 +15,13 @@
 namespace pathcond {
 namespace {
 
+/// Entries that are handled together where their rows follow each other.
+constexpr std::int64_t kStretch = 64;
+
 /// One bit per row of B.
 class RowSet {
  public:
-  explicit RowSet(std::int64_t rows) : words_(static_cast<std::size_t>(rows + 63) / 64, 0) {}
+  explicit RowSet(std::int64_t rows) : words_(static_cast<std::size_t>(rows) / 64 + 2, 0) {}
 
   /// False if the row was there already.
   bool insert(std::int64_t row) {
@@ -29,6 +33,25 @@ class RowSet {
   }
   bool contains(std::int64_t row) const {
     return words_[static_cast<std::size_t>(row) / 64] >> (row % 64) & 1;
+  }
+  /// The same for kStretch rows from `row` on; false if any was there already.
+  bool insert_stretch(std::int64_t row) {
+    const auto k = static_cast<std::size_t>(row) / 64;
+    const int shift = static_cast<int>(row % 64);
+    const std::uint64_t low = ~std::uint64_t{0} << shift;
+    bool fresh = (words_[k] & low) == 0;
+    words_[k] |= low;
+    if (shift > 0) {
+      fresh &= (words_[k + 1] & ~low) == 0;
+      words_[k + 1] |= ~low;
+    }
+    return fresh;
+  }
+  /// Whether kStretch rows from `row` on, as far as there are so many, are not in the set.
+  bool lacks_stretch(std::int64_t row) const {
+    const auto k = static_cast<std::size_t>(row) / 64;
+    const int shift = static_cast<int>(row % 64);
+    return words_[k] >> shift == 0 && (shift == 0 || words_[k + 1] << (64 - shift) == 0);
   }
   /// Adds the rows of another set; false if they have one in common.
   bool merge(const RowSet& other) {
@@ -65,9 +88,12 @@ class PairMerge {
  public:
   PairMerge(const IncidenceView<Index, Value>& B, std::span<const G> g,
             const WeightSummary& summary, int threads, Monitor& monitor)
-      : B_(B), g_(g), scale_(scale_for(summary)),
+      : B_(B),
+        g_(g),
+        scale_(scale_for(summary)),
         all_positive_(summary.positive == std::ssize(g)),
-        bounds_(split_columns(B.indptr, B.columns, workers_for(threads))), monitor_(monitor),
+        bounds_(split_columns(B.indptr, B.columns, workers_for(threads))),
+        monitor_(monitor),
         ends_(B.rows) {
     const auto H = static_cast<std::size_t>(B.columns);
     problem_.neurons = static_cast<std::int32_t>(B.columns);
@@ -113,6 +139,16 @@ class PairMerge {
     return static_cast<double>(g_[static_cast<std::size_t>(row)]) * scale_;
   }
 
+  /// Whether the kStretch entries from k on are -1 in rows that follow each other, as where a
+  /// weight matrix enters a neuron.
+  bool enters_by_stretch(std::int64_t k, std::int64_t end) const {
+    if (k + kStretch > end || B_.indices[k + kStretch - 1] - B_.indices[k] != kStretch - 1)
+      return false;
+    bool entering = true;
+    for (std::int64_t j = 0; j < kStretch; ++j) entering &= B_.values[k + j] == -1;
+    return entering;
+  }
+
   /// False if some row has another value than +-1, or leaves or enters two neurons.
   bool scatter_ends() {
     std::vector<RowSet> leaving(workers(), RowSet(B_.rows));
@@ -135,8 +171,15 @@ class PairMerge {
     bool pairs = true;
     for (std::int64_t h = bounds_[worker]; h < bounds_[worker + 1] && pairs; ++h) {
       std::int64_t out = 0, in = 0;
-      for (std::int64_t k = B_.begin(h); k < B_.end(h); ++k) {
+      const std::int64_t end = B_.end(h);
+      for (std::int64_t k = B_.begin(h); k < end; ++k) {
         const auto row = static_cast<std::int64_t>(B_.indices[k]);
+        if (all_positive_ && enters_by_stretch(k, end)) {
+          pairs &= entering.insert_stretch(row);
+          in += kStretch;
+          k += kStretch - 1;
+          continue;
+        }
         const bool counts = all_positive_ || g_[static_cast<std::size_t>(row)] > 0;
         if (B_.values[k] == 1) {
           // Two workers meet here only if the row leaves two neurons, which `merge` finds.
@@ -153,7 +196,7 @@ class PairMerge {
       }
       problem_.degree[static_cast<std::size_t>(h)] = static_cast<double>(out - in);
       problem_.frozen[static_cast<std::size_t>(h)] = out + in == 0;
-      advance(worker, B_.end(h) - B_.begin(h));
+      advance(worker, end - B_.begin(h));
     }
     return pairs;
   }
@@ -170,24 +213,32 @@ class PairMerge {
 
   /// A column belongs to one worker, so no sum depends on the number of workers.
   void merge_range(std::size_t worker, PairRange& range) {
-    const auto H = static_cast<std::size_t>(B_.columns);
-    std::vector<double> sum(H, 0.0);
-    std::vector<std::uint8_t> seen(H, 0);
-    std::vector<std::int32_t> touched;
+    // Where the current column has the pair with each neuron, if at or after its first pair.
+    std::vector<std::int64_t> place(static_cast<std::size_t>(B_.columns), -1);
     // Address space, not memory: what is not written never becomes real.
-    const auto entries = static_cast<std::size_t>(B_.begin(bounds_[worker + 1]) -
-                                                  B_.begin(bounds_[worker]));
-    range.leave.reserve(entries / workers());
-    range.weight.reserve(entries / workers());
+    const auto entries =
+        static_cast<std::size_t>(B_.begin(bounds_[worker + 1]) - B_.begin(bounds_[worker]));
+    range.leave.reserve(entries);
+    range.weight.reserve(entries);
     for (std::int64_t h = bounds_[worker]; h < bounds_[worker + 1]; ++h) {
       double leave_only = 0, enter_only = 0;
-      touched.clear();
+      const std::int64_t first_pair = std::ssize(range.leave);
       const std::int64_t end = B_.end(h);
       for (std::int64_t k = B_.begin(h); k < end;) {
         const auto row = static_cast<std::int64_t>(B_.indices[k]);
         if (B_.values[k] != -1) {
           if (B_.values[k] == 1 && !ends_.entering->contains(row)) leave_only += weight(row);
           ++k;
+          continue;
+        }
+        if (ends_.leaving->lacks_stretch(row) && enters_by_stretch(k, end)) {
+          enter_only += sum_stretch(row);
+          k += kStretch;
+          continue;
+        }
+        if (leave_in_order(row) && enters_by_stretch(k, end) &&
+            append_stretch(row, first_pair, place, range)) {
+          k += kStretch;
           continue;
         }
         const auto left = ends_.leaves[static_cast<std::size_t>(row)];
@@ -199,26 +250,62 @@ class PairMerge {
                  ends_.leaves[static_cast<std::size_t>(B_.indices[k])] == left);
         if (left == 0) {
           enter_only += run;
+        } else if (auto& at = place[static_cast<std::size_t>(left) - 1]; at >= first_pair) {
+          range.weight[static_cast<std::size_t>(at)] += run;
         } else if (run > 0) {
-          const auto a = static_cast<std::size_t>(left) - 1;
-          if (!seen[a]) {
-            seen[a] = 1;
-            touched.push_back(left - 1);
-          }
-          sum[a] += run;
+          at = std::ssize(range.leave);
+          range.leave.push_back(left - 1);
+          range.weight.push_back(run);
         }
       }
       problem_.leave_only[static_cast<std::size_t>(h)] = leave_only;
       problem_.enter_only[static_cast<std::size_t>(h)] = enter_only;
-      range.leave.insert(range.leave.end(), touched.begin(), touched.end());
-      for (const auto a : touched) {
-        range.weight.push_back(sum[a]);
-        sum[a] = 0;
-        seen[a] = 0;
-      }
-      range.count.push_back(std::ssize(touched));
+      range.count.push_back(std::ssize(range.leave) - first_pair);
       advance(worker, end - B_.begin(h));
     }
+  }
+
+  /// Whether the kStretch rows from `first` on leave neurons that follow each other, as in a row of
+  /// a linear layer's weight.
+  bool leave_in_order(std::int64_t first) const {
+    if (!all_positive_ || first + kStretch > B_.rows) return false;
+    const std::int32_t* leaves = &ends_.leaves[static_cast<std::size_t>(first)];
+    if (leaves[0] == 0 || leaves[kStretch - 1] - leaves[0] != kStretch - 1) return false;
+    bool in_order = true;
+    for (std::int32_t j = 0; j < kStretch; ++j) in_order &= leaves[j] == leaves[0] + j;
+    return in_order;
+  }
+
+  /// Adds the pairs of such rows; false, and nothing done, if the column has one of them already.
+  bool append_stretch(std::int64_t first, std::int64_t first_pair, std::vector<std::int64_t>& place,
+                      PairRange& range) const {
+    const std::int32_t a = ends_.leaves[static_cast<std::size_t>(first)] - 1;
+    std::int64_t* at = &place[static_cast<std::size_t>(a)];
+    bool fresh = true;
+    for (std::int64_t j = 0; j < kStretch; ++j) fresh &= at[j] < first_pair;
+    if (!fresh) return false;
+    std::array<std::int32_t, kStretch> leave;
+    std::array<double, kStretch> weights;
+    const std::int64_t next = std::ssize(range.leave);
+    for (std::int32_t j = 0; j < kStretch; ++j) {
+      at[j] = next + j;
+      leave[static_cast<std::size_t>(j)] = a + j;
+      weights[static_cast<std::size_t>(j)] = weight(first + j);
+    }
+    range.leave.insert(range.leave.end(), leave.begin(), leave.end());
+    range.weight.insert(range.weight.end(), weights.begin(), weights.end());
+    return true;
+  }
+
+  double sum_stretch(std::int64_t first) const {
+    constexpr std::int64_t kLanes = 8;
+    double lane[kLanes] = {};
+    const G* g = &g_[static_cast<std::size_t>(first)];
+    for (std::int64_t i = 0; i < kStretch; i += kLanes)
+      for (std::int64_t j = 0; j < kLanes; ++j) lane[j] += static_cast<double>(g[i + j]) * scale_;
+    double sum = 0;
+    for (const double part : lane) sum += part;
+    return sum;
   }
 
   void append(PairRange&& range) {

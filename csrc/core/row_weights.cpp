@@ -39,8 +39,7 @@ auto without_rows(std::vector<double>& values, Rows rows, double hidden, const S
   for (std::size_t k = 0; k < rows.size(); ++k)
     kept[k] = std::exchange(values[static_cast<std::size_t>(rows[k])], hidden);
   const auto result = sum();
-  for (std::size_t k = 0; k < rows.size(); ++k)
-    values[static_cast<std::size_t>(rows[k])] = kept[k];
+  for (std::size_t k = 0; k < rows.size(); ++k) values[static_cast<std::size_t>(rows[k])] = kept[k];
   return result;
 }
 
@@ -48,7 +47,8 @@ auto without_rows(std::vector<double>& values, Rows rows, double hidden, const S
 
 LinearWeights::LinearWeights(const ColumnProblem& problem, std::vector<double> exponents,
                              double log_scale)
-    : w_(std::move(exponents)), constant_(problem.constant * std::exp(-log_scale)),
+    : w_(std::move(exponents)),
+      constant_(problem.constant * std::exp(-log_scale)),
       log_scale_(log_scale) {
   const double unit = std::exp(-log_scale);
   for (std::size_t i = 0; i < w_.size(); ++i)
@@ -65,9 +65,8 @@ double LinearWeights::log_sum(Rows rows) const {
 double LinearWeights::log_rest(Rows rows, double log_touched) {
   const double rest = total_ - std::exp(log_touched);
   if (rest > kCancellation * total_) return std::log(rest);
-  return std::log(without_rows(w_, rows, 0.0, [&] {
-    return std::accumulate(w_.begin(), w_.end(), constant_);
-  }));
+  return std::log(without_rows(w_, rows, 0.0,
+                               [&] { return std::accumulate(w_.begin(), w_.end(), constant_); }));
 }
 
 void LinearWeights::multiply(Rows rows, double log_factor) {
@@ -111,8 +110,7 @@ void LogWeights::set_total(double log_rest, double log_touched) {
 }
 
 void LogWeights::sum_up() {
-  log_total_ =
-      log_sum_exp(log_w_.size(), log_constant_, [&](std::size_t i) { return log_w_[i]; });
+  log_total_ = log_sum_exp(log_w_.size(), log_constant_, [&](std::size_t i) { return log_w_[i]; });
 }
 
 RowWeights row_weights(const ColumnProblem& problem, const std::vector<double>& u) {
