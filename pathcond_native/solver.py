@@ -73,7 +73,7 @@ def solve(
         "method": method,
         "tolerance": _real("tol", tol),
         "max_sweeps": _integer("max_sweeps", max_sweeps),
-        "threads": _integer("threads", threads) or _available_threads(),
+        "threads": _integer("threads", threads) or available_threads(),
         "u0": start,
         "callback": callback,
     }
@@ -144,7 +144,8 @@ def _integer(name: str, value: Any) -> int | None:
     return number
 
 
-def _available_threads() -> int:
+def available_threads() -> int:
+    """Processors that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
 
 

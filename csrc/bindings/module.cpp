@@ -121,8 +121,16 @@ py::array_t<T> to_numpy(const std::vector<T>& vector) {
   return py::array_t<T>(static_cast<py::ssize_t>(vector.size()), vector.data());
 }
 
+#if defined(__clang__)
+constexpr const char* kCompiler = "Clang " __clang_version__;
+#elif defined(__GNUC__)
+constexpr const char* kCompiler = "GCC " __VERSION__;
+#else
+constexpr const char* kCompiler = "unknown";
+#endif
+
 py::typing::Dict<py::str, py::object> build_info() {
-  return py::dict("version"_a = PATHCOND_VERSION, "compiler"_a = __VERSION__,
+  return py::dict("version"_a = PATHCOND_VERSION, "compiler"_a = kCompiler,
                   "cpp_standard"_a = static_cast<long>(__cplusplus), "simd"_a = simd_level(),
                   "cuda"_a = false);
 }

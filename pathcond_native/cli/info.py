@@ -9,7 +9,7 @@ import platform
 from typing import Any
 
 from .. import __version__, _core
-from ..solver import _available_threads
+from ..solver import available_threads
 
 __all__ = ["installed_version", "run"]
 
@@ -60,6 +60,6 @@ def _collect() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "build": build,
-        "threads": _available_threads(),
+        "threads": available_threads(),
         "packages": {name: installed_version(name) for name in _PACKAGES},
     }
