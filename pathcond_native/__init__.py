@@ -20,8 +20,10 @@ from pathcond_native.solver import solve
 if TYPE_CHECKING:
     from pathcond_native.model.diag_g import diag_g
     from pathcond_native.model.graph import RescalingGraph
+    from pathcond_native.model.register import register_rule
     from pathcond_native.model.report import RescaleReport
-    from pathcond_native.model.rescale import rescale_
+    from pathcond_native.model.rescale import rescale, rescale_
+    from pathcond_native.model.stats import Stats, stats
     from pathcond_native.model.trace import trace
 
 __version__ = str(_build_info()["version"])
@@ -32,16 +34,32 @@ __all__ = [
     "RescaleReport",
     "RescalingGraph",
     "SolveResult",
+    "Stats",
     "TraceError",
     "VerificationError",
     "__version__",
     "diag_g",
+    "register_rule",
+    "rescale",
     "rescale_",
     "solve",
+    "stats",
     "trace",
 ]
 
-_MODEL_NAMES = frozenset({"RescaleReport", "RescalingGraph", "diag_g", "rescale_", "trace"})
+_MODEL_NAMES = frozenset(
+    {
+        "RescaleReport",
+        "RescalingGraph",
+        "Stats",
+        "diag_g",
+        "register_rule",
+        "rescale",
+        "rescale_",
+        "stats",
+        "trace",
+    }
+)
 
 
 def __getattr__(name: str) -> Any:

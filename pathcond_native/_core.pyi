@@ -1,64 +1,71 @@
 """
 The native solver; use pathcond_native.solve.
 """
+
 from __future__ import annotations
 import collections.abc
 import numpy
 import numpy.typing
 import typing
-__all__: list[str] = ['InvalidInput', 'NotCanonical', 'Solution', 'build_info', 'solve']
+
+__all__: list[str] = ["InvalidInput", "NotCanonical", "Solution", "build_info", "solve"]
+
 class InvalidInput(ValueError):
     pass
+
 class NotCanonical(ValueError):
     pass
+
 class Solution:
     """
     What the solver returns, see SolveResult.
     """
     @property
-    def converged(self) -> bool:
-        ...
+    def converged(self) -> bool: ...
     @property
-    def frozen(self) -> numpy.typing.NDArray[numpy.uint8]:
-        ...
+    def frozen(self) -> numpy.typing.NDArray[numpy.uint8]: ...
     @property
-    def gradient_norm(self) -> float:
-        ...
+    def gradient_norm(self) -> float: ...
     @property
-    def history(self) -> numpy.typing.NDArray[numpy.float64]:
-        ...
+    def history(self) -> numpy.typing.NDArray[numpy.float64]: ...
     @property
-    def initial_objective(self) -> float:
-        ...
+    def initial_objective(self) -> float: ...
     @property
-    def merged_rows(self) -> int:
-        ...
+    def merged_rows(self) -> int: ...
     @property
-    def objective(self) -> float:
-        ...
+    def objective(self) -> float: ...
     @property
-    def passes(self) -> float:
-        ...
+    def passes(self) -> float: ...
     @property
-    def rows(self) -> int:
-        ...
+    def rows(self) -> int: ...
     @property
-    def seconds(self) -> list[tuple[str, float]]:
-        ...
+    def seconds(self) -> list[tuple[str, float]]: ...
     @property
-    def status(self) -> str:
-        ...
+    def status(self) -> str: ...
     @property
-    def sweeps(self) -> int:
-        ...
+    def sweeps(self) -> int: ...
     @property
-    def u(self) -> numpy.typing.NDArray[numpy.float64]:
-        ...
+    def u(self) -> numpy.typing.NDArray[numpy.float64]: ...
+
 def build_info() -> dict[str, typing.Any]:
     """
     How this module was compiled and what it runs on.
     """
-def solve(rows: typing.SupportsInt | typing.SupportsIndex, indptr: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], indices: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], g: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], *, method: str, tolerance: typing.SupportsFloat | typing.SupportsIndex | None, max_sweeps: typing.SupportsInt | typing.SupportsIndex | None, u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex], threads: typing.SupportsInt | typing.SupportsIndex, callback: typing.Any) -> Solution:
+
+def solve(
+    rows: typing.SupportsInt | typing.SupportsIndex,
+    indptr: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    indices: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    g: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    *,
+    method: str,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
+    max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
+    u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    callback: typing.Any,
+) -> Solution:
     """
     Solves for B in compressed sparse columns (arrays read in place).
     """

@@ -3,19 +3,27 @@
 from .diag_g import diag_g
 from .graph import Group, Neuron, RescalingGraph
 from .groups import Pinned, Unsupported
+from .register import register_rule
 from .report import GroupReport, RescaleReport
-from .rescale import rescale_
+from .rescale import rescale, rescale_
+from .rule import NoRule
+from .stats import Stats, stats
 from .trace import trace
 
 __all__ = [
     "Group",
     "GroupReport",
     "Neuron",
+    "NoRule",
     "Pinned",
     "RescaleReport",
     "RescalingGraph",
+    "Stats",
     "Unsupported",
     "diag_g",
+    "register_rule",
+    "rescale",
     "rescale_",
+    "stats",
     "trace",
 ]

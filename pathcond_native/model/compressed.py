@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
-__all__ = ["concatenate", "expand", "lead", "reshape"]
+__all__ = ["along", "concatenate", "expand", "lead", "reshape"]
 
 
 def expand(x: Tensor, shape: Sequence[int], axes: Iterable[int]) -> Tensor:
@@ -25,6 +25,11 @@ def expand(x: Tensor, shape: Sequence[int], axes: Iterable[int]) -> Tensor:
 def lead(x: Tensor, rank: int) -> Tensor:
     """Prepend axes of size 1 up to the given rank, as broadcasting does."""
     return x.reshape((1,) * (rank - x.dim()) + tuple(x.shape))
+
+
+def along(vector: Tensor, axis: int, rank: int) -> Tensor:
+    """A vector laid along one axis of a tensor of the given rank."""
+    return vector.reshape([-1 if a == axis else 1 for a in range(rank)])
 
 
 def reshape(x: Tensor, shape: Sequence[int], new_shape: Sequence[int]) -> Tensor:

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from ..errors import InvalidInputError
 from . import compressed
 from .graph import RescalingGraph
-from .inputs import ExampleInputs, check_parameters, is_finite
+from .inputs import ExampleInputs, check_parameters, is_finite, unwrapped
 from .program import Step, Value
 from .rules import RULES
 from .scaled import Scaled, Tape, shift
@@ -53,6 +53,7 @@ def diag_g(
     """
     if dtype not in (torch.float32, torch.float64):
         raise InvalidInputError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
+    model = unwrapped(model)
     graph = trace(model, example_inputs) if graph is None else graph
     graph.check(model)
     check_parameters(model)
@@ -76,7 +77,6 @@ class Lift:
         self._buffers = dict(model.named_buffers(remove_duplicate=False))
         self._device = self._parameters[0].device if self._parameters else torch.device("cpu")
         self._dtype = dtype
-        self._maker = {v.index: step for step in self._program.steps for v in step.outputs}
         self._real: dict[int, Tensor] = {}
         self._lifted: dict[int, Scaled] = {}
         self._squares: dict[int, Scaled] = {}
@@ -102,6 +102,11 @@ class Lift:
         """A lifted value with the given axes stored in full."""
         return self[value].map(lambda x: compressed.expand(x, value.shape, axes))
 
+    def squared(self, x: Tensor) -> Scaled:
+        """The lifted form of a real constant: its square."""
+        root = self.tape.constant(x)
+        return self.tape.constant(root.value**2, 2 * root.exponent)
+
     def real(self, value: Value) -> Tensor:
         """What a static value is in the model itself, in the dtype of the computation."""
         return self.tensor(self._evaluate(value))
@@ -115,7 +120,7 @@ class Lift:
         if index in program.constants:
             return program.constants[index].detach()
         if index not in self._real:
-            step = self._maker[index]
+            _, step = program.makers[index]
             with torch.no_grad():
                 result = step.call({v.index: self._evaluate(v) for v in step.inputs()})
             results = [result] if isinstance(result, Tensor) else result
@@ -135,22 +140,23 @@ class Lift:
             return self._squares[index]
         if not self.is_static(value):
             return self.ones(value)
-        step = self._maker.get(value.index)
-        if step is not None and step.name in RULES and RULES[step.name].moves:
-            return RULES[step.name].lift(self, step)
-        root = self.tape.constant(self.real(value))
-        return self.tape.constant(root.value**2, 2 * root.exponent)
+        number, step = self._program.makers.get(value.index, (-1, None))
+        if step is not None and number in self._graph.partition.carried:
+            return dict(self._results(step))[value.index]
+        return self.squared(self.real(value))
 
-    def _run(self, number: int, step: Step) -> None:
-        if number in self._graph.partition.ended:
-            return
-        self._lifted[step.outputs[0].index] = RULES[step.name].lift(self, step)
+    def _results(self, step: Step) -> list[tuple[int, Scaled]]:
+        """Lifted outputs of a step by value index, by its rule."""
+        lifted = RULES[step.name].lift(self, step)
+        results = [lifted] if isinstance(lifted, Scaled) else lifted
+        return [(v.index, x) for v, x in zip(step.outputs, results, strict=False)]
 
     def gradients(self) -> list[tuple[Tensor, int]]:
         """Per parameter, its diag(G) as (value, exponent)."""
         for number, step in enumerate(self._program.steps):
-            if not all(self.is_static(v) for v in step.outputs):
-                self._run(number, step)
+            static = all(self.is_static(v) for v in step.outputs)
+            if not static and number not in self._graph.partition.ended:
+                self._lifted.update(self._results(step))
         self.tape.backward(self._weighted_outputs())
         squares = [self._squares.get(i) for i in range(len(self._parameters))]
         return [

@@ -87,7 +87,8 @@ class RescalingGraph:
     @property
     def normalises(self) -> bool:
         """Whether the model holds batch statistics, so that training mode is another function."""
-        return any("batch_norm" in step.name for step in self.program.steps)
+        names = {step.name for step in self.program.steps}
+        return any("batch_norm" in name or "instance_norm" in name for name in names)
 
     def check(self, model: nn.Module) -> None:
         """Raise `InvalidInputError` unless the model has the parameters that were traced."""
@@ -107,7 +108,9 @@ class RescalingGraph:
             SciPy CSC array of int8, shape (p, H), canonical; indices are int32 where they fit,
             int64 otherwise. Rows follow ``model.parameters()``, flattened and concatenated. An
             entry is +1 where the parameter consumes the neuron, -1 where it produces it (biases
-            included); a parameter that does both to one neuron has no entry there.
+            included); a parameter that does both to one neuron has no entry there. Products of
+            channels and weights with several uses yield rows with other small integers and more
+            entries: what consumes h * h has +2 at h.
         """
         from scipy.sparse import csr_array
 
@@ -127,9 +130,10 @@ class RescalingGraph:
         return B
 
     def columns(self, parameter: int) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None:
-        """Columns of B that a parameter enters and leaves, -1 for none, or None if it has no entry.
+        """What a parameter enters and leaves, or None if it has no entry in B.
 
-        Both arrays broadcast to the parameter's shape.
+        Both arrays broadcast to the parameter's shape and index `extended(u)`: a number below H is
+        a neuron, -1 the scale 1, any other an integer combination of neurons.
         """
         use = self.partition.uses[parameter]
         if use is None:
@@ -138,13 +142,19 @@ class RescalingGraph:
         entered, left = column_of[use.emitted.numpy()], column_of[use.consumed.numpy()]
         return (entered, left) if max(entered.max(), left.max()) >= 0 else None
 
+    def extended(self, u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """u (H), then its integer combinations, then 0: what `columns` refers to."""
+        return np.concatenate([u, self.partition.sums @ u, [0.0]])
+
     def _rows(
         self, parameter: int
-    ) -> tuple[npt.NDArray[np.uint8] | int, npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+    ) -> tuple[npt.NDArray[np.integer] | int, npt.NDArray[np.int32], npt.NDArray[np.int8]]:
         """Non-zeros per row of one parameter, then their columns and values in row order."""
         info, sides = self.parameters[parameter], self.columns(parameter)
         if sides is None:
             return 0, np.zeros(0, np.int32), np.zeros(0, np.int8)
+        if max(side.max() for side in sides) >= self.shape[1]:
+            return self._combined_rows(info, sides)
         held = [(side, sign) for side, sign in zip(sides, (-1, 1), strict=True) if side.max() >= 0]
         columns = np.empty((*info.shape, len(held)), dtype=np.int32)
         for k, (side, _) in enumerate(held):
@@ -159,6 +169,24 @@ class RescalingGraph:
         if len(held) == 2:
             present &= (columns[:, 0] != columns[:, 1])[:, None]
         return present.sum(axis=1, dtype=np.uint8), columns[present], signs[present]
+
+    def _combined_rows(
+        self, info: ParameterInfo, sides: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
+    ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32], npt.NDArray[np.int8]]:
+        """As `_rows`, for entries that enter or leave combinations of neurons."""
+        from scipy.sparse import csr_array, eye_array, vstack
+
+        H, sums = self.shape[1], self.partition.sums
+        codes = [np.broadcast_to(side, info.shape).reshape(-1) for side in sides]
+        none = H + sums.shape[0]
+        forms = csr_array(
+            vstack([eye_array(H, dtype=np.int64), sums, csr_array((1, H), dtype=np.int64)])
+        )
+        entered, left = (forms[np.where(code < 0, none, code)] for code in codes)
+        rows = csr_array(left - entered)
+        rows.eliminate_zeros()
+        rows.sort_indices()
+        return np.diff(rows.indptr), rows.indices.astype(np.int32), rows.data.astype(np.int8)
 
     def __repr__(self) -> str:
         p, H = self.shape

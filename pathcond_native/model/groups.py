@@ -1,26 +1,25 @@
-"""Which channels are neurons: scale variables, what ties them together, and what pins them to 1.
-
-Rules only state facts: "these ids agree", "this id is 1, because ...". Nothing is merged until
-all facts are known; then one pass over connected components gives the neurons.
-"""
+"""Which channels are neurons: solve the facts about scale variables for the free ones."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-import torch
-from torch import Tensor
+from scipy.sparse import coo_array, csr_array
+from scipy.sparse.csgraph import connected_components
 
-from . import compressed
-from .program import Program, Step, Value
-from .rule import NoRule
-from .rules import RULES
+from .facts import Facts, Use
+from .program import Program
+from .relations import eliminate
+from .scales import Scales, Unsupported
+from .sharing import settle
 
-__all__ = ["Partition", "Pinned", "Scales", "Unsupported", "Use", "partition"]
+__all__ = ["Partition", "Pinned", "Unsupported", "Use", "partition"]
+
+Integers = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -32,254 +31,91 @@ class Pinned:
     reason: str
 
 
-@dataclass(frozen=True)
-class Unsupported:
-    """An operator that ends paths, and why."""
-
-    operator: str
-    where: str
-    reason: str
-
-
-@dataclass(frozen=True)
-class Use:
-    """One use of a parameter: its entries gain scale(emitted) and lose scale(consumed).
-
-    Both are int64 id tensors that broadcast to the parameter's shape.
-    """
-
-    emitted: Tensor
-    consumed: Tensor
-
-
-@dataclass(frozen=True)
-class _Layer:
-    """A run of fresh ids: the output channels of one layer."""
-
-    name: str
-    start: int
-    stop: int
-
-
 @dataclass(frozen=True, eq=False)
 class Partition:
     """The neurons of a program.
 
-    `column_of[id]` is the neuron of a scale variable, -1 if it is pinned; neurons are numbered by
-    the first id they hold, which is the order of the network. `layer_of` and `channel_of` (H)
-    locate each neuron's first channel in `layers`. `uses[i]` is the one use of parameter i that
-    may scale it, if any. `ended` numbers the steps at which paths end.
+    `column_of[id]` is the neuron of a scale variable, -1 if its scale is 1, and H + k if it is the
+    combination `sums[k]` of neurons (K x H). Neurons are numbered by the first id they hold, which
+    is the order of the network. `layer_of` and `channel_of` (H) locate each neuron's first channel
+    in `layers`. `uses[i]` is the one use of parameter i that may scale it, if any. `ended` numbers
+    the steps at which paths end, `carried` the steps that only rearrange or combine parameters.
     """
 
     column_of: npt.NDArray[np.int32]
+    sums: csr_array
     layers: tuple[str, ...]
-    layer_of: npt.NDArray[np.int64]
-    channel_of: npt.NDArray[np.int64]
+    layer_of: Integers
+    channel_of: Integers
     uses: tuple[Use | None, ...]
     pinned: tuple[Pinned, ...]
     unsupported: tuple[Unsupported, ...]
     ended: frozenset[int]
+    carried: frozenset[int]
 
 
-class Scales:
-    """The facts about scale variables, collected while walking through a program."""
+def partition(
+    program: Program, others: Sequence[Program] = (), untraced: Sequence[Unsupported] = ()
+) -> Partition:
+    """Sort the channels of a program into neurons and pinned ones.
 
-    def __init__(self, program: Program) -> None:
-        self.program = program
-        self.ids: dict[int, Tensor] = {}
-        self.layers: list[_Layer] = []
-        self.count = 1  # id 0 is the scale 1
-        self.ties: list[tuple[Tensor, Tensor, int]] = []
-        self.pins: list[tuple[Tensor, int]] = []
-        self.reasons: list[str] = []
-        self.uses: list[list[Use]] = [[] for _ in program.parameters]
-        self._registered: set[int] = set()
+    `others` are further programs over the same parameters (the model in training mode): their
+    functions are to be preserved too. `untraced` is what could not be looked at.
+    """
+    facts = Facts(program.parameters)
+    scales = Scales(facts, program)
+    scales.walk()
+    for other in others:
+        Scales(facts, other).walk()
+    uses = tuple(settle(facts, program.aliases, program.entangled))
 
-    def __getitem__(self, value: Value) -> Tensor:
-        return self.ids[value.index] if value.index in self.ids else self.fixed(value)
+    component, first_ids = _components(facts)
+    reason_of = _pin_reasons(facts, component, len(first_ids))
+    combination = _combinations(facts, component, first_ids, reason_of)
+    neurons, column, sums = _columns(combination, component, first_ids, uses)
 
-    def is_static(self, value: Value) -> bool:
-        """Whether the value depends on no input of the model."""
-        return value.index in self.program.static
-
-    def is_parameter(self, value: Value) -> bool:
-        """Whether the value is a parameter itself, not something computed from one."""
-        return value.index in self.program.parameter_of
-
-    def fixed(self, value: Value) -> Tensor:
-        """Ids of a tensor whose scale is 1 throughout."""
-        return torch.zeros((1,) * len(value.shape), dtype=torch.int64)
-
-    def fresh(self, step: Step, weight: Value, n: int) -> Tensor:
-        """Ids of the n output channels of the layer that owns `weight`."""
-        index = self.program.parameter_of.get(weight.index)
-        name = self.program.parameters[index].layer if index is not None else step.module
-        start, self.count = self.count, self.count + n
-        self.layers.append(_Layer(name, start, self.count))
-        return torch.arange(start, self.count)
-
-    def equal(self, a: Tensor, b: Tensor, reason: str) -> Tensor:
-        """State that a and b agree after broadcasting; the ids of the result.
-
-        `reason` is told to the user where one of them is pinned outright.
-        """
-        rank = max(a.dim(), b.dim())
-        a, b = compressed.lead(a, rank), compressed.lead(b, rank)
-        for axis in range(rank):
-            if a.shape[axis] == 1 < b.shape[axis]:
-                b = self.uniform(b, [axis])
-            elif b.shape[axis] == 1 < a.shape[axis]:
-                a = self.uniform(a, [axis])
-        self.ties.append((a.reshape(-1), b.reshape(-1), self._reason(reason)))
-        return a
-
-    def uniform(self, ids: Tensor, axes: Iterable[int]) -> Tensor:
-        """State that ids agree along the axes; the ids with those axes compressed."""
-        for axis in axes:
-            if ids.shape[axis] > 1:
-                first = ids.narrow(axis, 0, 1)
-                reason = self._reason("it is mixed with a pinned channel")
-                self.ties.append((ids.reshape(-1), first.expand_as(ids).reshape(-1), reason))
-                ids = first
-        return ids
-
-    def pin(self, ids: Tensor, reason: str) -> None:
-        """State that the scale is 1."""
-        self.pins.append((ids.reshape(-1), self._reason(reason)))
-
-    def weight(self, step: Step, weight: Value, emitted: Tensor, consumed: Tensor) -> None:
-        """State that `weight` maps channels of scale `consumed` to channels of scale `emitted`."""
-        index = self.program.parameter_of.get(weight.index)
-        if index is None:
-            self.equal(emitted, consumed, f"the weight of {step.place} is not a parameter")
-        else:
-            self.uses[index].append(Use(emitted, consumed))
-            self._registered.add(index)
-
-    def bias(self, step: Step, bias: Value | None, emitted: Tensor) -> None:
-        """State that `bias`, if there is one, is added to channels of scale `emitted`."""
-        if bias is not None:
-            self.weight(step, bias, emitted, torch.zeros_like(emitted))
-
-    def _reason(self, reason: str) -> int:
-        self.reasons.append(reason)
-        return len(self.reasons) - 1
-
-    def walk(self, step: Step) -> Unsupported | None:
-        """Apply the step's rule; what it could not do, if anything."""
-        self._registered.clear()
-        problem = None
-        try:
-            if step.name not in RULES:
-                raise NoRule("it has no scaling rule")
-            if any(0 in v.shape for v in (*step.inputs(), step.outputs[0])):
-                raise NoRule("it handles an empty tensor")
-            self.ids[step.outputs[0].index] = RULES[step.name].scale(self, step)
-        except NoRule as no_rule:
-            problem = Unsupported(step.name, step.module, str(no_rule))
-            for value in step.inputs():
-                self.pin(self[value], f"feeds {step.place}: {no_rule}")
-        self.keep_parameters(step)
-        return problem
-
-    def keep_parameters(self, step: Step) -> None:
-        """A parameter that the rule did not speak of enters the step as it is."""
-        for value in step.inputs():
-            index = self.program.parameter_of.get(value.index)
-            if index is not None and index not in self._registered:
-                one = self.fixed(value)
-                self.uses[index].append(Use(one, one))
-
-    def tie_shared_parameters(self) -> None:
-        """A parameter with several uses keeps its values: what enters it leaves it unscaled."""
-        program = self.program
-        total = Counter(program.aliases[i] for i, uses in enumerate(self.uses) for _ in uses)
-        for parameter, alias, uses in zip(
-            program.parameters, program.aliases, self.uses, strict=True
-        ):
-            if total[alias] > 1 or alias in program.entangled:
-                for use in uses:
-                    reason = f"parameter '{parameter.name}' is shared or used more than once"
-                    self.equal(use.emitted, use.consumed, reason)
-                uses.clear()
-
-
-def partition(program: Program) -> Partition:
-    """Walk through the program and sort its channels into neurons and pinned ones."""
-    scales = Scales(program)
-    ended, unsupported = set(), []
-    for number, step in enumerate(program.steps):
-        if all(v.index in program.static for v in step.outputs):
-            scales.keep_parameters(step)
-        elif problem := scales.walk(step):
-            ended.add(number)
-            unsupported.append(problem)
-    for value in program.outputs:
-        scales.pin(scales[value], "model output")
-    for value in program.states:
-        scales.pin(scales[value], "is stored in the model's state")
-    for value in (*program.outputs, *program.states):
-        if (index := program.parameter_of.get(value.index)) is not None:
-            one = scales.fixed(value)
-            scales.uses[index].append(Use(one, one))
-    scales.tie_shared_parameters()
-
-    component = _components(scales)
-    reason_of = _pin_reasons(scales, component)
-    uses = tuple(use[0] if use else None for use in scales.uses)
-
-    weighted = np.zeros(len(reason_of), dtype=bool)
-    for use in uses:
-        if use is not None:
-            _mark_weighted(
-                weighted, component[use.emitted.numpy()], component[use.consumed.numpy()]
-            )
-    labels, first_ids = np.unique(component, return_index=True)
-    is_neuron = (reason_of[labels] < 0) & weighted[labels]
-    order = np.argsort(first_ids[is_neuron])
-    first_ids = first_ids[is_neuron][order]
-    column = np.full(len(labels), -1, dtype=np.int32)
-    column[labels[is_neuron][order]] = np.arange(len(order), dtype=np.int32)
-
-    starts = np.array([layer.start for layer in scales.layers], dtype=np.int64)
+    first_ids = first_ids[neurons]
+    starts = np.array([layer.start for layer in facts.layers], dtype=np.int64)
     layer_of = np.searchsorted(starts, first_ids, side="right") - 1
     return Partition(
         column_of=column[component],
-        layers=tuple(layer.name for layer in scales.layers),
+        sums=sums,
+        layers=tuple(layer.name for layer in facts.layers),
         layer_of=layer_of,
         channel_of=first_ids - starts[layer_of] if len(starts) else first_ids,
         uses=uses,
-        pinned=_pinned(scales, reason_of[component]),
-        unsupported=tuple(unsupported),
-        ended=frozenset(ended),
+        pinned=_pinned(facts, reason_of[component]),
+        unsupported=(*scales.unsupported, *untraced),
+        ended=frozenset(scales.ended),
+        carried=frozenset(scales.carried),
     )
 
 
-def _components(scales: Scales) -> npt.NDArray[np.int64]:
-    """Component of every id under the stated agreements; agreeing with id 0 is a pin instead."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _components(facts: Facts) -> tuple[Integers, Integers]:
+    """Component of every id under the stated agreements, and the first id of every component.
 
-    n = scales.count
-    rows, columns = [], []
-    for a, b, reason in scales.ties:
-        scales.pins.append((a[b == 0], reason))
-        scales.pins.append((b[a == 0], reason))
+    Agreeing with id 0 is a pin instead.
+    """
+    n = facts.count
+    rows, columns = [np.zeros(0, dtype=np.int64)], [np.zeros(0, dtype=np.int64)]
+    for a, b, reason in facts.ties:
+        facts.pins.append((a[b == 0], reason))
+        facts.pins.append((b[a == 0], reason))
         both = (a != 0) & (b != 0) & (a != b)
         rows.append(a[both].numpy())
         columns.append(b[both].numpy())
-    row = np.concatenate(rows) if rows else np.zeros(0, dtype=np.int64)
-    col = np.concatenate(columns) if columns else np.zeros(0, dtype=np.int64)
+    row, col = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(row), dtype=np.int8), (row, col)), shape=(n, n))
     _, labels = connected_components(graph, directed=False)
-    return np.asarray(labels, dtype=np.int64)
+    _, first_ids = np.unique(labels, return_index=True)
+    return np.asarray(labels, dtype=np.int64), first_ids
 
 
-def _pin_reasons(scales: Scales, component: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+def _pin_reasons(facts: Facts, component: Integers, n: int) -> Integers:
     """Per component, the first reason that pins it, or -1."""
-    none = len(scales.reasons)
-    reason_of = np.full(component.max() + 1, none, dtype=np.int64)
-    for ids, reason in scales.pins:
+    none = len(facts.reasons)
+    reason_of = np.full(n, none, dtype=np.int64)
+    for ids, reason in facts.pins:
         np.minimum.at(reason_of, component[ids.numpy()], reason)
     reason_of[reason_of == none] = -1
     # Id 0 is the scale 1 even where nothing was stated about it.
@@ -287,12 +123,80 @@ def _pin_reasons(scales: Scales, component: npt.NDArray[np.int64]) -> npt.NDArra
     return reason_of
 
 
-def _mark_weighted(
-    weighted: npt.NDArray[np.bool_],
-    emitted: npt.NDArray[np.int64],
-    consumed: npt.NDArray[np.int64],
-) -> None:
-    """Mark components for which some entry of a parameter has a non-zero in B."""
+def _combinations(
+    facts: Facts, component: Integers, first_ids: Integers, reason_of: Integers
+) -> csr_array:
+    """Every component as an integer combination of free ones; `reason_of` gains new pins."""
+    n = len(first_ids)
+    free = (reason_of < 0).astype(np.int64)
+    unpinned = csr_array((free, np.arange(n), np.arange(n + 1)), shape=(n, n))
+    if not facts.relations:
+        unpinned.eliminate_zeros()
+        return unpinned
+    parts, reasons, start = [], [], 0
+    for relation in facts.relations:
+        k, m = relation.ids.shape
+        rows = np.broadcast_to(np.arange(start, start + m), (k, m))
+        values = np.broadcast_to(np.array(relation.coefficients)[:, None], (k, m))
+        columns = component[relation.ids.numpy()]
+        parts.append([x.reshape(-1) for x in (values, rows, columns)])
+        reasons.append(np.full(m, relation.reason))
+        start += m
+    values, rows, columns = (np.concatenate(x) for x in zip(*parts, strict=True))
+    equations = csr_array((values.astype(np.int64), (rows, columns)), shape=(start, n))
+    solution = eliminate(csr_array(equations @ unpinned), _priority(facts, component, first_ids))
+    forced = solution.zero_because >= 0
+    reason_of[forced] = np.concatenate(reasons)[solution.zero_because[forced]]
+    combination = csr_array(solution.combination @ unpinned)
+    combination.eliminate_zeros()
+    vanished = (np.diff(combination.indptr) == 0) & (reason_of < 0)
+    reason_of[vanished] = facts.reason("it is tied to pinned channels")
+    return combination
+
+
+def _priority(facts: Facts, component: Integers, first_ids: Integers) -> Integers:
+    """Later scales are eliminated first, and parameters that are operands before anything else."""
+    priority = first_ids.copy()
+    held = np.bincount(component, minlength=len(first_ids))
+    for parameter, (start, _) in facts.sources.items():
+        own = component[start : start + facts.parameters[parameter].size]
+        priority[own[held[own] == 1]] += facts.count
+    return priority
+
+
+def _columns(
+    combination: csr_array, component: Integers, first_ids: Integers, uses: tuple[Use | None, ...]
+) -> tuple[Integers, npt.NDArray[np.int32], csr_array]:
+    """The components that are neurons, the column of every component, and the sums among them."""
+    n = len(first_ids)
+    held = np.diff(combination.indptr)
+    alone = np.full(n, -1, dtype=np.int64)  # the free component that a component equals
+    single = np.flatnonzero(held == 1)
+    single = single[combination.data[combination.indptr[single]] == 1]
+    alone[single] = combination.indices[combination.indptr[single]]
+    several = np.flatnonzero((held > 0) & (alone < 0))
+    alone[several] = -2
+
+    weighted = np.zeros(n + 1, dtype=bool)  # the last stands for the scale 1
+    for use in uses:
+        if use is None:
+            continue
+        sides = component[use.emitted.numpy()], component[use.consumed.numpy()]
+        if min(alone[side].min() for side in sides) > -2:
+            _mark(weighted, alone[sides[0]], alone[sides[1]])
+        else:
+            _mark_combined(weighted, combination, *sides)
+    neurons = np.flatnonzero(weighted[:n])
+    neurons = neurons[np.argsort(first_ids[neurons])]
+    number = np.full(n + 1, -1, dtype=np.int32)
+    number[neurons] = np.arange(len(neurons), dtype=np.int32)
+    column = number[alone]
+    column[several] = len(neurons) + np.arange(len(several), dtype=np.int32)
+    return neurons, column, csr_array(combination[:, neurons][several])
+
+
+def _mark(weighted: npt.NDArray[np.bool_], emitted: Integers, consumed: Integers) -> None:
+    """Mark free components for which some entry of a parameter has a non-zero in B."""
     outer = all(1 in sizes for sizes in zip(emitted.shape, consumed.shape, strict=True))
     if outer and np.ptp(emitted) and np.ptp(consumed):
         # Every pair of sides occurs, so none of them only ever meets itself.
@@ -303,10 +207,32 @@ def _mark_weighted(
     weighted[emitted[differ]] = weighted[consumed[differ]] = True
 
 
-def _pinned(scales: Scales, reason_of_id: npt.NDArray[np.int64]) -> tuple[Pinned, ...]:
+def _mark_combined(
+    weighted: npt.NDArray[np.bool_], combination: csr_array, emitted: Integers, consumed: Integers
+) -> None:
+    """The same where a side is a combination of free components."""
+    n = combination.shape[1]
+    outer = all(1 in sizes for sizes in zip(emitted.shape, consumed.shape, strict=True))
+    if outer:
+        # All pairs of sides occur: a component cancels only if all sides hold it equally often.
+        sides = combination[np.unique(np.concatenate([emitted.reshape(-1), consumed.reshape(-1)]))]
+        sides = sides.tocsc()
+        lowest, highest = (x.toarray().reshape(-1) for x in (sides.min(axis=0), sides.max(axis=0)))
+        weighted[:n] |= lowest != highest
+        return
+    emitted, consumed = (x.reshape(-1) for x in np.broadcast_arrays(emitted, consumed))
+    pairs = np.unique(emitted * n + consumed)
+    rows = combination[pairs // n] - combination[pairs % n]
+    rows.eliminate_zeros()
+    weighted[rows.indices] = True
+
+
+def _pinned(facts: Facts, reason_of_id: Integers) -> tuple[Pinned, ...]:
     counts: Counter[tuple[str, str]] = Counter()
-    for layer in scales.layers:
+    for layer in facts.layers:
+        if not layer.channels:
+            continue
         reasons = reason_of_id[layer.start : layer.stop]
         for reason in np.unique(reasons[reasons >= 0]):
-            counts[layer.name, scales.reasons[reason]] += int((reasons == reason).sum())
+            counts[layer.name, facts.reasons[reason]] += int((reasons == reason).sum())
     return tuple(Pinned(where, n, reason) for (where, reason), n in counts.items())

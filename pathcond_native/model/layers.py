@@ -1,4 +1,4 @@
-"""Rules of layers with parameters: linear maps and batch normalisation."""
+"""Rules of layers that map channels linearly by a weight."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from .rule import NoRule, Rule, require_static
 
 if TYPE_CHECKING:
     from .diag_g import Lift
-    from .groups import Scales
     from .scaled import Scaled
+    from .scales import Scales
 
-__all__ = ["BATCH_NORM", "CONVOLUTION", "LINEAR", "TRANSPOSED_CONVOLUTION"]
+__all__ = ["BILINEAR", "CONVOLUTION", "EMBEDDING", "LINEAR", "TRANSPOSED_CONVOLUTION"]
 
 
 def _lifted_map(lift: Lift, step: Step, x: Scaled) -> Scaled:
@@ -30,7 +30,7 @@ def _lifted_map(lift: Lift, step: Step, x: Scaled) -> Scaled:
         assert isinstance(out, Tensor)
         return out
 
-    out = lift.tape.product(linear, x, lift[step["weight"]])
+    out = lift.tape.product(linear, x, lift.full(step["weight"], range(len(step["weight"].shape))))
     if bias is None:
         return out
     after = 0 if step.name == "aten.linear" else _spatial_rank(step)
@@ -92,35 +92,52 @@ def _convolution(transposed: bool) -> Rule:
     return Rule(scale, lift)
 
 
-def _batch_norm_scale(scales: Scales, step: Step) -> Tensor:
-    require_static(scales, step, "weight", "bias", "running_mean", "running_var")
-    x, weight = step["input"], step["weight"]
-    scales.pin(scales[x], f"{step.place} divides out the scale of its input in training mode")
-    if weight is None or not scales.is_parameter(weight):
-        return scales.fixed(x)
+def _embedding_scale(scales: Scales, step: Step) -> Tensor:
+    require_static(scales, step, "weight")
+    weight = step["weight"]
+    emitted = scales.fresh(step, weight, weight.shape[1])
+    scales.weight(step, weight, emitted.reshape(1, -1), scales.fixed(weight))
+    return compressed.lead(emitted, len(step.outputs[0].shape))
+
+
+def _embedding_lift(lift: Lift, step: Step) -> Scaled:
+    """The input is one-hot, lifted to ones: every row reaches every position."""
+    rank = len(step.outputs[0].shape)
+    rows = step["weight"].shape[0]
+
+    def total(weight: Tensor) -> Tensor:
+        return compressed.lead(weight.expand(rows, -1).sum(0), rank)
+
+    return lift[step["weight"]].map(total)
+
+
+def _bilinear_scale(scales: Scales, step: Step) -> Tensor:
+    """out[o] = Σ x[i] W[o, i, j] y[j]: the weight consumes the product of both inputs."""
+    require_static(scales, step, "weight", "bias")
+    a, b, weight = step["input1"], step["input2"], step["weight"]
+    rank = len(a.shape)
+    first, second = (scales.uniform(scales[v], range(rank - 1)).reshape(-1) for v in (a, b))
+    consumed = scales.times(step, first.reshape(1, -1, 1), second.reshape(1, 1, -1))
     emitted = scales.fresh(step, weight, weight.shape[0])
-    scales.weight(step, weight, emitted, scales.fixed(weight))
+    scales.weight(step, weight, emitted.reshape(-1, 1, 1), consumed)
     scales.bias(step, step["bias"], emitted)
-    return emitted.reshape(1, -1, *(1,) * (len(x.shape) - 2))
+    return compressed.lead(emitted, rank)
 
 
-def _batch_norm_lift(lift: Lift, step: Step) -> Scaled:
-    """γ(x - μ)/s + β lifts to (x + μ²)·γ²/s² + β²: the constant -μ is one more source of paths."""
-    shape = (1, -1) + (1,) * (len(step["input"].shape) - 2)
+def _bilinear_lift(lift: Lift, step: Step) -> Scaled:
+    axis = [len(step["input1"].shape) - 1]
+    x, y = lift.full(step["input1"], axis), lift.full(step["input2"], axis)
+    weight = lift.full(step["weight"], range(3))
 
-    def per_channel(v: Scaled) -> Scaled:
-        return v.map(lambda x: x.reshape(shape))
+    def bilinear(x: Tensor, y: Tensor, weight: Tensor) -> Tensor:
+        return torch.einsum("...i,oij,...j->...o", x, weight, y)
 
-    out = lift[step["input"]] + per_channel(lift[step["running_mean"]])
-    variance = lift.real(step["running_var"])
-    inverse = lift.tape.constant(1.0 / (variance + step["eps"]))
-    out = lift.tape.product(torch.mul, out, per_channel(inverse))
-    if step["weight"] is not None:
-        out = lift.tape.product(torch.mul, out, per_channel(lift[step["weight"]]))
-    return out if step["bias"] is None else out + per_channel(lift[step["bias"]])
+    out = lift.tape.product(bilinear, x, y, weight)
+    return out if step["bias"] is None else out + lift[step["bias"]]
 
 
 LINEAR = Rule(_linear_scale, _linear_lift)
 CONVOLUTION = _convolution(transposed=False)
 TRANSPOSED_CONVOLUTION = _convolution(transposed=True)
-BATCH_NORM = Rule(_batch_norm_scale, _batch_norm_lift)
+EMBEDDING = Rule(_embedding_scale, _embedding_lift)
+BILINEAR = Rule(_bilinear_scale, _bilinear_lift)

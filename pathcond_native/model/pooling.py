@@ -14,18 +14,21 @@ import torch
 from torch import Tensor
 
 from .program import Step
-from .rule import Rule
+from .rule import NoRule, Rule
 
 if TYPE_CHECKING:
     from .diag_g import Lift
-    from .groups import Scales
     from .scaled import Scaled
+    from .scales import Scales
 
 __all__ = [
+    "CUMULATIVE_SUM",
+    "EXTREMUM",
     "MEAN",
     "SUM",
     "adaptive_average_pool",
     "adaptive_max_pool",
+    "apply_along",
     "average_pool",
     "max_pool",
 ]
@@ -51,7 +54,8 @@ def _adaptive_windows(n: int, out: int) -> Tensor:
     return ((i >= start[:, None]) & (i < stop[:, None])).double()
 
 
-def _apply(matrix: Tensor, axis: int, x: Tensor) -> Tensor:
+def apply_along(matrix: Tensor, axis: int, x: Tensor) -> Tensor:
+    """matrix @ x along one axis."""
     return (x.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
 
 
@@ -66,7 +70,7 @@ def _pool(rank: int, matrices: Callable[[Step, list[int], list[int]], list[Tenso
         sizes = [list(v.shape[-rank:]) for v in (x, step.outputs[0])]
         out = lift.full(x, axes)
         for axis, matrix in zip(axes, matrices(step, *sizes), strict=True):
-            out = out.map(partial(_apply, matrix.to(out.value), axis))
+            out = out.map(partial(apply_along, matrix.to(out.value), axis))
         return out
 
     return Rule(scale, lift)
@@ -115,6 +119,8 @@ def _adaptive_average_windows(_: Step, sizes: list[int], out_sizes: list[int]) -
 
 
 def _reduced_axes(step: Step) -> list[int]:
+    if "other" in step.arguments:
+        raise NoRule("it has two operands")
     rank = len(step["self"].shape)
     axes = step.arguments.get("dim")
     if axes is None or axes == []:
@@ -146,6 +152,17 @@ def _reduction(average: bool) -> Rule:
     return Rule(scale, lift)
 
 
+def _cumulative_scale(scales: Scales, step: Step) -> Tensor:
+    x = step["self"]
+    return scales.uniform(scales[x], [step["dim"] % len(x.shape)])
+
+
+def _cumulative_lift(lift: Lift, step: Step) -> Scaled:
+    x = step["self"]
+    axis = step["dim"] % len(x.shape)
+    return lift.full(x, [axis]).map(lambda t: t.cumsum(axis))
+
+
 def max_pool(rank: int) -> Rule:
     """Every path through a window exists: the sum over it."""
     return _pool(rank, _max_windows)
@@ -166,5 +183,7 @@ def adaptive_average_pool(rank: int) -> Rule:
     return _pool(rank, _adaptive_average_windows)
 
 
+EXTREMUM = _reduction(average=False)
 MEAN = _reduction(average=True)
 SUM = _reduction(average=False)
+CUMULATIVE_SUM = Rule(_cumulative_scale, _cumulative_lift)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -106,7 +107,41 @@ class Program:
     entangled: frozenset[int]
     static: frozenset[int]
 
+    @cached_property
+    def makers(self) -> dict[int, tuple[int, Step]]:
+        """The number of the step that makes a value, and the step."""
+        return {v.index: (n, step) for n, step in enumerate(self.steps) for v in step.outputs}
+
+    def constant(self, value: Value) -> torch.Tensor | None:
+        """What a value is if neither parameters nor floating-point buffers decide it, else None."""
+        return constant(value, self.constants, self.makers)
+
     @property
     def p(self) -> int:
         """Number of scalar parameters, the rows of B."""
         return sum(parameter.size for parameter in self.parameters)
+
+
+def constant(
+    value: Value, constants: dict[int, torch.Tensor], makers: dict[int, tuple[int, Step]]
+) -> torch.Tensor | None:
+    """Evaluate a value from constants alone; None if that is not possible."""
+    if value.index in constants:
+        found = constants[value.index]
+        return None if found.is_meta else found.detach()
+    if value.index not in makers:
+        return None
+    _, step = makers[value.index]
+    if torch.Tag.nondeterministic_seeded in step.op.tags:
+        return None
+    replace = {}
+    for operand in step.inputs():
+        tensor = constant(operand, constants, makers)
+        if tensor is None:
+            return None
+        replace[operand.index] = tensor
+    with torch.no_grad():
+        result = step.call(replace)
+    results = [result] if isinstance(result, torch.Tensor) else list(result)
+    found = dict(zip((v.index for v in step.outputs), results, strict=False))[value.index]
+    return None if found.is_meta else found

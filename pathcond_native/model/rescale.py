@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import copy
 import math
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -13,21 +12,33 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
-from torch.utils import _pytree as pytree
 
 from ..errors import InvalidInputError, VerificationError
 from ..result import SolveResult
 from ..solver import solve
+from .apply import refresh_derived, rescaled_values
 from .diag_g import diag_g
 from .graph import RescalingGraph
-from .inputs import ExampleInputs, as_call, check_model, check_parameters, is_finite
-from .report import GroupReport, RescaleReport
+from .inputs import (
+    Call,
+    ExampleInputs,
+    as_call,
+    check_call,
+    check_model,
+    check_parameters,
+    unwrapped,
+)
+from .proof import is_rounding
+from .report import GroupReport, RescaleReport, Verification
+from .rounding import RoundTo, check_round_to, exponents
+from .state import copied, kept, restored_on_error, write
 from .trace import trace
-from .verify import compare, observe
+from .verify import changes, observe, runs, tolerances
 
-__all__ = ["rescale_"]
+__all__ = ["rescale", "rescale_"]
 
-_ROUNDING_SLACK = 100.0  # how much rounding may exceed the tolerance once it is known to be that
+_NO_PATH = "no path to an output goes through a rescalable neuron"
+_MOST_ROUNDING = 100.0  # times the tolerance, for a change that is proven to be rounding
 
 
 def rescale_(
@@ -38,6 +49,7 @@ def rescale_(
     tol: float | None = None,
     max_sweeps: int | None = None,
     strength: float = 1.0,
+    round_to: RoundTo | None = None,
     verify: bool = True,
     graph: RescalingGraph | None = None,
     threads: int | None = None,
@@ -48,143 +60,162 @@ def rescale_(
     F(u) = p log Σ_i g_i exp((B u)_i) - Σ_i (B u)_i with g = diag(G). The function computed by the
     model does not change, in evaluation mode and in training mode.
 
+    Tracing and verification run the model, hooks included: what hooks and forward passes write to
+    the model, its buffers and the random number generators is undone, what they write elsewhere
+    (lists, files, the screen) is not. DataParallel and `torch.compile` wrappers are looked through.
+
     Args:
-        model: changed in place: the same Parameter objects get new values. Modes, dtypes, devices,
-            buffers, gradients, hooks and `requires_grad` stay as they are.
+        model: changed in place: the same Parameter objects get new values, frozen ones included.
+            Modes, dtypes, devices, memory formats, buffers, gradients, hooks and `requires_grad`
+            stay as they are. All parameters are float64, float32, float16 or bfloat16, or not
+            floating-point and then untouched, on one device. The factors are computed in float64;
+            each parameter is rounded once.
         example_inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword
             arguments of ``model.forward``.
         method, tol, max_sweeps, threads: passed to `pathcond_native.solve`.
         strength: multiplies u; 0 leaves the model as it is, 1 goes to the optimum.
-        verify: compare the outputs before and after, relative to the largest entry of each: 1e-5
-            for float32, 1e-12 for float64, 2e-2 for float16, 1e-1 for bfloat16; ten times that in
-            training mode, where statistics of few values amplify rounding. Beyond that, up to a
-            hundred times as much is accepted if a float64 copy of the model proves it rounding.
+        round_to: "power_of_two" rounds every λ = exp(strength · u / 2) to a power of two. The
+            outputs in evaluation mode then keep every bit, and verification demands that.
+        verify: compare the outputs before and after, in evaluation and in training mode, on the
+            example inputs and on random ones. No output may move by more than 1e-5 (float32),
+            1e-12 (float64), 2e-2 (float16) or 1e-1 (bfloat16) of its largest entry; up to a
+            hundred times that is accepted where the same rescaling of a float64 copy proves it to
+            be rounding (`model/proof.py`), as the report then says. Integers may not change.
         graph: what `trace(model, example_inputs)` returned, to save tracing again.
 
     Returns:
-        What was rescaled, what was not and why.
+        What was rescaled, what was not and why, and how far the outputs moved.
 
     Raises:
-        InvalidInputError: an argument is unusable, or a parameter is not finite.
+        InvalidInputError: an argument is unusable, a parameter is not finite, or the model raised
+            on the example inputs.
         TraceError: the model could not be captured.
         VerificationError: an output changed, or a parameter left its dtype's range.
-        After any exception every parameter has the bits it had before.
+        After any exception the model has the bits it had before.
     """
+    _check_options(strength, round_to, verify)
+    model = unwrapped(model)
+    check_model(model)
+    check_parameters(model)
+    call = as_call(example_inputs)
+    check_call(model, call)
+    clock = _Clock()
+    with torch.inference_mode(False), kept(model), restored_on_error(model) as originals:
+        if graph is None:
+            with clock.stage("trace"):
+                graph = trace(model, example_inputs)
+        graph.check(model)
+        if not graph.neurons:
+            return _nothing(graph, clock, "it has no rescalable neuron")
+        with clock.stage("diag_g"):
+            g = diag_g(model, example_inputs, graph=graph).cpu().numpy()
+        if not g.any():
+            return _nothing(graph, clock, "no path reaches an output")
+        with clock.stage("incidence"):
+            B = graph.incidence()
+        with clock.stage("solve"):
+            result = solve(B, g, method=method, tol=tol, max_sweeps=max_sweeps, threads=threads)
+        with clock.stage("evaluate"):
+            log2 = exponents(np.asarray(result.u), strength, round_to)
+            reached = result
+            if strength != 1.0 or round_to:  # F where the network is now: no sweep from there
+                u = 2.0 * math.log(2.0) * log2
+                reached = solve(B, g, u0=u, max_sweeps=0, threads=threads)
+        if verify:
+            verification = _apply_and_verify(model, graph, log2, round_to, originals, call, clock)
+        else:
+            verification = Verification((), math.nan, False)
+            with clock.stage("apply"):
+                _apply(model, graph, log2, round_to)
+    refresh_derived(model)
+    return _report(graph, result, log2, reached, verification, clock)
+
+
+def rescale(
+    model: nn.Module,
+    example_inputs: ExampleInputs,
+    *,
+    on_report: Callable[[RescaleReport], object] | None = None,
+    **options: Any,
+) -> nn.Module:
+    """A rescaled deep copy of a model; the model itself is not touched.
+
+    Args:
+        model, example_inputs: as for `rescale_`. A graph traced from the model serves its copy.
+        on_report: called with the `RescaleReport`, for instance ``print`` or a list's ``append``.
+        options: all other arguments of `rescale_`, with the same defaults.
+
+    Returns:
+        The copy, of the same type: a wrapped model (DataParallel, `torch.compile`) is copied with
+        its wrapper.
+
+    Raises:
+        InvalidInputError: also if the model cannot be copied.
+        Everything that `rescale_` raises.
+    """
+    check_model(model)
+    check_parameters(model)
+    result = copied(model)
+    report = rescale_(result, example_inputs, **options)
+    if on_report is not None:
+        on_report(report)
+    return result
+
+
+def _check_options(strength: float, round_to: RoundTo | None, verify: bool) -> None:
     if isinstance(strength, bool) or not (
         isinstance(strength, (int, float)) and math.isfinite(strength)
     ):
         raise InvalidInputError(f"strength: expected a finite number, got {strength!r}")
-    check_model(model)
-    check_parameters(model)
-    args, kwargs = as_call(example_inputs)
-    clock = _Clock()
-    with clock.stage("trace"):
-        graph = trace(model, example_inputs) if graph is None else graph
-        graph.check(model)
-    if not graph.neurons:
-        return _report(graph, None, np.zeros(0), math.nan, clock, "it has no rescalable neuron")
-    with clock.stage("diag_g"):
-        g = diag_g(model, example_inputs, graph=graph).cpu().numpy()
-    if not g.any():
-        return _report(graph, None, np.zeros(0), math.nan, clock, "no path reaches an output")
-    with clock.stage("incidence"):
-        B = graph.incidence()
-    with clock.stage("solve"):
-        result = solve(B, g, method=method, tol=tol, max_sweeps=max_sweeps, threads=threads)
-    with clock.stage("apply"):
-        u = strength * np.asarray(result.u)
-        rescaled = _rescaled(model, graph, u)
-    with clock.stage("verify"):
-        training = graph.normalises
-        before = observe(model, args, kwargs, training) if verify else []
-
-        def write(slack: float) -> float:
-            with _or_restore(rescaled):
-                for parameter, value in rescaled:
-                    _write(parameter, value)
-                after = observe(model, args, kwargs, training) if verify else []
-                return compare(before, after, slack) if verify else math.nan
-
-        try:
-            error = write(slack=1.0)
-        except VerificationError:
-            if not _is_rounding(model, graph, u, args, kwargs):
-                raise
-            error = write(slack=_ROUNDING_SLACK)
-    return _report(graph, result, u, error, clock, None)
+    check_round_to(round_to)
+    if not isinstance(verify, bool):
+        raise InvalidInputError(f"verify: expected True or False, got {verify!r}")
 
 
-def _rescaled(
-    model: nn.Module, graph: RescalingGraph, u: npt.NDArray[np.float64]
-) -> list[tuple[nn.Parameter, Tensor]]:
-    """The parameters that change, with their new values: one rounding each."""
-    u = np.append(u, 0.0)  # column -1 stands for the scale 1
-    changes = []
-    for number, (info, parameter) in enumerate(
-        zip(graph.parameters, model.parameters(), strict=True)
-    ):
-        columns = graph.columns(number)
-        if columns is None or not u.any():
-            continue
-        entered, left = (u[side] for side in columns)
-        middle = entered.mean()  # λ itself may be out of range where the ratio of two is not
-        gain, loss = (
-            torch.from_numpy(np.asarray(np.exp(x))).to(parameter.device)
-            for x in (0.5 * (entered - middle), 0.5 * (middle - left))
-        )
-        value = parameter.detach().double().mul_(gain).mul_(loss).to(parameter.dtype)
-        if not is_finite(value):
-            raise VerificationError(
-                f"parameter '{info.name}' would overflow {parameter.dtype}; "
-                "nothing was changed, use a smaller strength"
-            )
-        changes.append((parameter, value))
-    return changes
-
-
-def _is_rounding(
+def _apply(
     model: nn.Module,
     graph: RescalingGraph,
-    u: npt.NDArray[np.float64],
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> bool:
-    """Whether the same rescaling preserves the function of a float64 copy of the model.
-
-    Ill-conditioned models (batch statistics of a few values, great depth) amplify the rounding of
-    their own parameters beyond any fixed tolerance; a wrong rescaling changes the copy as much.
-    """
-    if any(parameter.dtype == torch.float64 for parameter in model.parameters()):
-        return False
-    try:
-        twin = copy.deepcopy(model).double()
-        args, kwargs = pytree.tree_map_only(
-            Tensor, lambda x: x.double() if x.is_floating_point() else x, (args, kwargs)
-        )
-        before = observe(twin, args, kwargs, graph.normalises)
-        for parameter, value in _rescaled(twin, graph, u):
-            _write(parameter, value)
-        compare(before, observe(twin, args, kwargs, graph.normalises))
-    except Exception:
-        return False
-    return True
+    log2: npt.NDArray[np.float64],
+    round_to: RoundTo | None,
+) -> None:
+    for parameter, value in rescaled_values(model, graph, log2, exact=round_to is not None):
+        write(parameter, value)
 
 
-def _write(parameter: nn.Parameter, value: Tensor) -> None:
-    with torch.no_grad():
-        parameter.copy_(value)
-
-
-@contextmanager
-def _or_restore(changes: list[tuple[nn.Parameter, Tensor]]) -> Iterator[None]:
-    """Put every parameter back, bit for bit, if the block raises."""
-    kept = [parameter.detach().clone() for parameter, _ in changes]
-    try:
-        yield
-    except BaseException:
-        for (parameter, _), value in zip(changes, kept, strict=True):
-            _write(parameter, value)
-        raise
+def _apply_and_verify(
+    model: nn.Module,
+    graph: RescalingGraph,
+    log2: npt.NDArray[np.float64],
+    round_to: RoundTo | None,
+    originals: list[Tensor],
+    call: Call,
+    clock: _Clock,
+) -> Verification:
+    exact = round_to is not None
+    wanted = runs(call)
+    with clock.stage("observe"):
+        before = observe(model, wanted)
+        if not any(observation.outputs for observation in before):
+            raise InvalidInputError("model: it returns no tensor, so nothing can be verified")
+    with clock.stage("apply"):
+        _apply(model, graph, log2, round_to)
+    with clock.stage("verify"):
+        finest, coarsest = tolerances(model)
+        found = changes(before, observe(model, wanted), finest=finest, exact=exact)
+        failed = [change for change in found if not change.passed]
+        doubtful = [run for run in wanted if any(change.run == run.name for change in failed)]
+        # Powers of two round nothing, so there is no rounding to excuse a change.
+        if failed and (exact or not is_rounding(model, graph, log2, originals, doubtful)):
+            raise VerificationError(failed[0].describe())
+        for change in failed:
+            most = _MOST_ROUNDING * max(change.allowed, coarsest)
+            if change.allowed and not change.error <= most:
+                raise VerificationError(
+                    f"{change.describe()}; a float64 copy shows that this is rounding, which the "
+                    "model amplifies: round_to='power_of_two' rounds nothing"
+                )
+    seen = tuple(observation.run for observation in before)
+    return Verification(seen, max(change.error for change in found), bool(failed))
 
 
 class _Clock:
@@ -200,28 +231,46 @@ class _Clock:
         self.seconds[name] = time.perf_counter() - start
 
 
+def _nothing(graph: RescalingGraph, clock: _Clock, reason: str) -> RescaleReport:
+    return RescaleReport(
+        neurons=graph.shape[1],
+        groups=(),
+        pinned=graph.pinned,
+        unsupported=graph.unsupported,
+        objective=math.nan,
+        initial_objective=math.nan,
+        gradient_norm=math.nan,
+        verification=Verification((), math.nan, False),
+        seconds=clock.seconds,
+        result=None,
+        nothing_because=reason,
+    )
+
+
 def _report(
     graph: RescalingGraph,
-    result: SolveResult | None,
-    u: npt.NDArray[np.float64],
-    error: float,
+    result: SolveResult,
+    log2: npt.NDArray[np.float64],
+    reached: SolveResult,
+    verification: Verification,
     clock: _Clock,
-    nothing_because: str | None,
 ) -> RescaleReport:
+    with np.errstate(over="ignore", under="ignore"):
+        scales = np.exp2(log2)
     groups = []
-    for group in graph.groups if result else ():
-        scales = np.exp(0.5 * u[group.start : group.start + group.size])
-        groups.append(GroupReport(group.name, group.size, float(scales.min()), float(scales.max())))
+    for group in graph.groups:
+        part = scales[group.start : group.start + group.size]
+        groups.append(GroupReport(group.name, group.size, float(part.min()), float(part.max())))
     return RescaleReport(
         neurons=graph.shape[1],
         groups=tuple(groups),
         pinned=graph.pinned,
         unsupported=graph.unsupported,
-        objective=result.objective if result else math.nan,
-        initial_objective=result.initial_objective if result else math.nan,
-        gradient_norm=result.gradient_norm if result else math.nan,
-        max_relative_error=error,
+        objective=reached.objective,
+        initial_objective=result.initial_objective,
+        gradient_norm=reached.gradient_norm,
+        verification=verification,
         seconds=clock.seconds,
         result=result,
-        nothing_because=nothing_because,
+        nothing_because=_NO_PATH if result.frozen.all() else None,
     )

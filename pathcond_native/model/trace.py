@@ -5,6 +5,7 @@ from __future__ import annotations
 import operator
 import warnings
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -12,19 +13,43 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from ..errors import TraceError
+from .attributes import attributes_kept
 from .graph import RescalingGraph
-from .groups import partition
-from .inputs import ExampleInputs, as_call, check_model, mode
-from .program import ParameterInfo, Program, Step, Value
+from .groups import Unsupported, partition
+from .inputs import ExampleInputs, as_call, check_call, check_model, mode, unwrapped
+from .program import ParameterInfo, Program, Step, Value, constant
+from .training import differs_in_training
 
 __all__ = ["trace"]
+
+_EINSUM = torch.ops.aten.einsum.default
+# What they yield depends on the shape of their operand, not on its values.
+_SHAPED = {f"aten.{name}" for name in ("zeros_like", "ones_like", "full_like")} | {
+    f"aten.{name}" for name in ("new_zeros", "new_ones", "new_full")
+}
+_INDEX_OF = {
+    "aten.index": "indices",
+    "aten.index_select": "index",
+    "aten.embedding": "indices",
+}
+
+
+def _products(*operands: Any, **options: Any) -> Any:
+    """An einsum as PyTorch's own permutations and batched products."""
+    key = torch._C.DispatchKey.CompositeImplicitAutograd
+    return _EINSUM._op_dk(key, *operands, **options)
+
+
+# Everything else stays whole and has a rule, or ends paths.
+_DECOMPOSED = {_EINSUM: _products}
 
 
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
     """Capture a model's operators and find its rescalable neurons.
 
-    The model is traced in evaluation mode and left as it was: parameters, buffers, gradients and
-    the training flag of every module.
+    The model is traced in evaluation mode, and in training mode too where that may be another
+    function (auxiliary heads, say): a neuron is what both allow. It is left as it was: parameters,
+    buffers, gradients and the training flag of every module.
 
     Args:
         model: any module that `torch.export` can capture.
@@ -38,19 +63,34 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
         InvalidInputError: `model` or `example_inputs` is unusable.
         TraceError: the model could not be captured; the message says what to do.
     """
+    model = unwrapped(model)
     check_model(model)
-    args, kwargs = as_call(example_inputs)
+    args, kwargs = call = as_call(example_inputs)
+    check_call(model, call)
     program = _capture(model, args, kwargs)
-    return RescalingGraph(program, partition(program))
+    if not differs_in_training(model, program):
+        return RescalingGraph(program, partition(program))
+    try:
+        others, untraced = [_capture(model, args, kwargs, training=True)], []
+    except TraceError as error:
+        others, untraced = [], [Unsupported("training mode", "forward()", str(error))]
+    return RescalingGraph(program, partition(program, others, untraced))
 
 
-def _capture(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Program:
+def _capture(
+    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool = False
+) -> Program:
     # Without gradients, `no_grad` blocks inside the model leave no trace in the graph.
-    with mode(model, training=False), torch.no_grad(), warnings.catch_warnings():
+    with (
+        attributes_kept(model),
+        mode(model, training),
+        torch.no_grad(),
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")
         try:
             exported = torch.export.export(model, args, kwargs, strict=False)
-            exported = exported.run_decompositions({})
+            exported = exported.run_decompositions(_DECOMPOSED)
         except Exception as error:
             raise TraceError(_remedy(model, error)) from error
     return _Reader(model, exported).program()
@@ -84,6 +124,7 @@ class _Reader:
     def program(self) -> Program:
         parameters, index_of = _parameters(self.model)
         named = dict(self.model.named_parameters(remove_duplicate=False))
+        buffers = dict(self.model.named_buffers(remove_duplicate=False))
         signature = self.exported.graph_signature
         nodes = list(self.exported.graph.nodes)
         placeholders = [node for node in nodes if node.op == "placeholder"]
@@ -104,9 +145,12 @@ class _Reader:
                 parameter_of[value.index] = index_of[id(named[spec.target])]
             elif spec.kind is InputKind.BUFFER:
                 buffer_of[value.index] = spec.target
+                if not value.dtype.is_floating_point:  # a table of indices, a mask
+                    constants[value.index] = buffers[spec.target]
             else:
                 constants[value.index] = self.exported.constants[spec.target]
         steps = [step for node in nodes if node.op == "call_function" for step in self._step(node)]
+        steps = _with_constant_indices(steps, constants)
         kind_of = {
             spec.arg.name: spec.kind for spec in signature.output_specs if hasattr(spec.arg, "name")
         }
@@ -156,9 +200,11 @@ class _Reader:
         if not outputs:
             return []
         op, arguments = node.target, self._arguments(node)
+        if isinstance(like := arguments.get("self"), Value) and _is_shaped(op):
+            arguments["self"] = torch.zeros((), dtype=like.dtype).expand(like.shape)
         if not isinstance(op, torch._ops.OpOverload):
             return [Step(op, str(op), _module(node), arguments, outputs)]
-        step = Step(op, op._schema.name.replace("::", "."), _module(node), arguments, outputs)
+        step = Step(op, _name(op), _module(node), arguments, outputs)
         random = torch.Tag.nondeterministic_seeded in op.tags
         if not random and all(v.index in self.static for v in step.inputs()):
             self.static.update(v.index for v in outputs)
@@ -177,6 +223,32 @@ class _Reader:
         schema = node.target._schema.arguments
         given = dict(zip((a.name for a in schema), node.args, strict=False)) | dict(node.kwargs)
         return {a.name: value(given.get(a.name, a.default_value)) for a in schema}
+
+
+def _is_shaped(op: Any) -> bool:
+    return isinstance(op, torch._ops.OpOverload) and _name(op) in _SHAPED
+
+
+def _name(op: torch._ops.OpOverload) -> str:
+    return str(op._schema.name).replace("::", ".")
+
+
+def _with_constant_indices(steps: list[Step], constants: dict[int, Tensor]) -> list[Step]:
+    """Steps with index tensors that do not depend on inputs or parameters in place of values."""
+    makers = {v.index: (n, step) for n, step in enumerate(steps) for v in step.outputs}
+
+    def known(x: Any) -> Any:
+        if isinstance(x, list):
+            return [known(y) for y in x]
+        tensor = constant(x, constants, makers) if isinstance(x, Value) else None
+        return x if tensor is None else tensor.clone()
+
+    return [
+        replace(step, arguments={**step.arguments, name: known(step.arguments[name])})
+        if (name := _INDEX_OF.get(step.name)) in step.arguments
+        else step
+        for step in steps
+    ]
 
 
 def _sizes(node: fx.Node, x: Tensor) -> tuple[int, ...]:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import dataclasses
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,9 +13,19 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InvalidInputError, VerificationError
-from .inputs import mode
+from .inputs import Call, mode
+from .state import same_bits
 
-__all__ = ["TOLERANCE", "Observation", "compare", "observe"]
+__all__ = [
+    "TOLERANCE",
+    "Change",
+    "Observation",
+    "Run",
+    "changes",
+    "observe",
+    "runs",
+    "tolerances",
+]
 
 # Relative to the largest output. Rescaled weights are rounded once, so the outputs of a sound
 # rescaling move by a few roundings per layer; a wrong one moves them by order 1.
@@ -24,77 +35,157 @@ TOLERANCE = {
     torch.float16: 2e-2,
     torch.bfloat16: 1e-1,
 }
-# Batch statistics of few values amplify rounding.
-TRAINING_FACTOR = 10.0
+
+
+@dataclass(frozen=True)
+class Run:
+    """One way to call the model. What is not `required` is left out if the model raises."""
+
+    name: str
+    call: Call
+    training: bool
+    required: bool
 
 
 @dataclass(frozen=True)
 class Observation:
-    """The floating-point outputs of one run, by their path in the output structure."""
+    """The tensors that one run returned, by their path in the output."""
 
     run: str
     training: bool
     outputs: dict[str, Tensor]
 
 
-def observe(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool
-) -> list[Observation]:
-    """Outputs on the example inputs and on random ones, in evaluation and maybe in training mode.
+@dataclass(frozen=True)
+class Change:
+    """How far one output moved, relative to its largest entry; `allowed` is 0 for the same bits."""
 
-    Buffers and the state of the random number generators are restored; every call of this function
-    sees the same random numbers. A training-mode run that raises (batch statistics of a single
-    value, for one) is left out.
+    run: str
+    output: str
+    dtype: torch.dtype
+    error: float
+    allowed: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether the change is within what is allowed; NaN is not."""
+        return self.error <= self.allowed
+
+    def describe(self) -> str:
+        """What changed, where, and what would have been allowed, for an error message."""
+        if self.allowed == 0.0:
+            limit = f"expected the same bits of {self.dtype}"
+        else:
+            limit = f"allowed: {self.allowed:.0e} for {self.dtype}"
+        return (
+            f"rescaling changed output {self.output} by {self.error:.1e} relative to its largest "
+            f"entry in {self.run} ({limit}); the model was restored"
+        )
+
+
+def runs(call: Call) -> list[Run]:
+    """Evaluation and training mode, each on the example inputs and on random ones.
+
+    Random inputs are standard normal numbers in place of floating-point entries; integer tensors
+    keep their entries in another order (token numbers stay in range), masks stay as they are.
     """
-    runs = [("the example inputs", (args, kwargs)), ("random inputs", _randomised((args, kwargs)))]
+    generator = torch.Generator().manual_seed(0)
+
+    def draw(x: Tensor) -> Tensor:
+        if x.is_floating_point():
+            return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
+        if x.dtype == torch.bool or x.is_complex() or x.is_meta:
+            return x
+        order = torch.randperm(x.numel(), generator=generator).to(x.device)
+        return x.reshape(-1)[order].reshape(x.shape)
+
+    random = pytree.tree_map_only(Tensor, draw, call)
+    return [
+        Run(f"{name} mode, {inputs}", values, training, not training and values is call)
+        for name, training in (("evaluation", False), ("training", True))
+        for inputs, values in (("the example inputs", call), ("random inputs", random))
+    ]
+
+
+def observe(model: nn.Module, wanted: Iterable[Run]) -> list[Observation]:
+    """What the model returns in each run; the model is left as it was, see `state.kept`.
+
+    Every run sees the same random numbers each time. Modules compiled by `torch.compile` run
+    uncompiled. Runs that raise are left out unless they are required.
+
+    Raises:
+        InvalidInputError: a required run raised, or the forward pass changed a parameter.
+    """
     found = []
-    for name, call in runs:
+    versions = [x._version for x in model.parameters()]
+    for run in wanted:
         try:
-            outputs = _run(model, call, training=False)
+            outputs = _run(model, run)
         except Exception as error:
-            raise InvalidInputError(
-                f"model: a forward pass in evaluation mode on {name} failed "
-                f"({type(error).__name__}: {error})"
-            ) from error
-        found.append(Observation(f"evaluation mode, {name}", False, outputs))
-    for name, call in runs if training else []:
-        try:
-            outputs = _run(model, call, training=True)
-        except (ValueError, RuntimeError):
-            continue
-        found.append(Observation(f"training mode, {name}", True, outputs))
+            if run.required:
+                raise InvalidInputError(
+                    f"model: a forward pass in {run.name} failed ({type(error).__name__}: {error})"
+                ) from error
+        else:
+            found.append(Observation(run.name, run.training, outputs))
+        for (name, x), version in zip(model.named_parameters(), versions, strict=True):
+            if x._version != version:
+                raise InvalidInputError(
+                    f"model: its forward pass in {run.name} changes its parameter '{name}'"
+                )
     return found
 
 
-def compare(before: list[Observation], after: list[Observation], slack: float = 1.0) -> float:
-    """The largest relative change of an output; raises `VerificationError` if one is too large.
+def changes(
+    before: list[Observation],
+    after: list[Observation],
+    *,
+    finest: float = 0.0,
+    exact: bool = False,
+) -> list[Change]:
+    """How far each output moved.
 
-    `slack` multiplies the tolerances.
+    Allowed is the tolerance of the output's dtype, or `finest` where that is more: a bfloat16 model
+    may return float32. `exact` allows no change at all in evaluation mode; integers are never
+    allowed to change.
+
+    Raises:
+        VerificationError: a run or an output is missing, new, or has another shape or dtype.
     """
-    worst = 0.0
-    runs = {observation.run: observation.outputs for observation in after}
-    for observation in before:
-        for path, old in observation.outputs.items():
-            new = runs.get(observation.run, {}).get(path)
-            if new is None or new.shape != old.shape:
-                raise VerificationError(
-                    f"output {path} is missing or has another shape after rescaling "
-                    f"({observation.run}); the model was restored"
-                )
-            error = _relative_change(old, new)
-            tolerance = TOLERANCE.get(old.dtype, TOLERANCE[torch.bfloat16])
-            tolerance *= slack * (TRAINING_FACTOR if observation.training else 1.0)
-            if not error <= tolerance:
-                raise VerificationError(
-                    f"rescaling changed output {path} by {error:.1e} relative to its largest entry "
-                    f"in {observation.run} (allowed: {tolerance:.0e} for {old.dtype}); "
-                    "the model was restored"
-                )
-            worst = max(worst, error)
-    return worst
+    old_outputs, new_outputs = _by_place(before), _by_place(after)
+    for place in old_outputs.keys() | new_outputs.keys():
+        a, b = old_outputs.get(place), new_outputs.get(place)
+        if a is None or b is None or (a.shape, a.dtype) != (b.shape, b.dtype):
+            raise VerificationError(
+                f"rescaling changed whether output {place[1]} exists in {place[0]}, or its shape "
+                "or dtype; the model was restored"
+            )
+    training = {observation.run for observation in before if observation.training}
+    found = []
+    for (run, path), old in old_outputs.items():
+        new = new_outputs[run, path]
+        identical = same_bits(old, new)
+        real = old.is_floating_point() or old.is_complex()
+        allowed = max(finest, TOLERANCE.get(_real_dtype(old), TOLERANCE[torch.bfloat16]))
+        if not real or (exact and run not in training):
+            allowed = 0.0
+        error = 0.0 if identical else _relative_change(old, new)
+        if allowed == 0.0 and not identical:
+            error = max(error, torch.finfo(torch.float64).tiny)
+        found.append(Change(run, path, old.dtype, error, allowed))
+    return found
+
+
+def tolerances(model: nn.Module) -> tuple[float, float]:
+    """The tolerances of a model's finest and of its coarsest floating-point parameters."""
+    found = [TOLERANCE[x.dtype] for x in model.parameters() if x.dtype in TOLERANCE]
+    return min(found, default=0.0), max(found, default=0.0)
 
 
 def _relative_change(old: Tensor, new: Tensor) -> float:
+    """max|new - old| / max|old| over finite entries; infinite if the others differ."""
+    if old.is_complex():
+        old, new = torch.view_as_real(old), torch.view_as_real(new)
     old, new = old.double(), new.double()
     finite = torch.isfinite(old)
     if not torch.equal(old[~finite].nan_to_num(), new[~finite].nan_to_num()):
@@ -106,49 +197,30 @@ def _relative_change(old: Tensor, new: Tensor) -> float:
     return change / largest if largest else (0.0 if change == 0.0 else float("inf"))
 
 
-def _run(
-    model: nn.Module, call: tuple[tuple[Any, ...], dict[str, Any]], training: bool
-) -> dict[str, Tensor]:
-    devices = {x.device.index for x in model.parameters() if x.device.type == "cuda"}
-    args, kwargs = pytree.tree_map_only(Tensor, lambda x: x.detach().clone(), call)
-    with (
-        mode(model, training),
-        _buffers_kept(model),
-        torch.random.fork_rng(devices=sorted(i for i in devices if i is not None)),
-        torch.no_grad(),
-    ):
-        output = model(*args, **kwargs)
-    leaves, _ = pytree.tree_flatten_with_path(output)
-    return {
-        pytree.keystr(path) or "of the model": leaf.detach().clone()
-        for path, leaf in leaves
-        if isinstance(leaf, Tensor) and leaf.dtype.is_floating_point
-    }
+def _real_dtype(x: Tensor) -> torch.dtype:
+    return x.dtype.to_real() if x.is_complex() else x.dtype
 
 
-@contextmanager
-def _buffers_kept(model: nn.Module) -> Iterator[None]:
-    """Restore every buffer: the same tensor objects with the same bits."""
-    kept = [
-        (module, name, buffer, buffer.detach().clone())
-        for module in model.modules()
-        for name, buffer in module._buffers.items()
-        if buffer is not None
-    ]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for module, name, buffer, copy in kept:
-                module._buffers[name] = buffer
-                if not torch.equal(buffer, copy):
-                    buffer.copy_(copy)
+def _by_place(observations: list[Observation]) -> dict[tuple[str, str], Tensor]:
+    return {(o.run, path): x for o in observations for path, x in o.outputs.items()}
 
 
-def _randomised(call: Any) -> Any:
-    """The same structure with standard normal numbers in every floating-point tensor."""
-    generator = torch.Generator().manual_seed(0)
-    draw: Callable[[Tensor], Tensor] = lambda x: (  # noqa: E731
-        torch.randn(x.shape, generator=generator).to(x) if x.dtype.is_floating_point else x
-    )
-    return pytree.tree_map_only(Tensor, draw, call)
+def _run(model: nn.Module, run: Run) -> dict[str, Tensor]:
+    args, kwargs = pytree.tree_map_only(Tensor, lambda x: x.detach().clone(), run.call)
+    with ExitStack() as stack:
+        if any("_orig_mod" in m._modules or m._compiled_call_impl for m in model.modules()):
+            stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(torch.no_grad())
+        stack.enter_context(mode(model, run.training))
+        return {path: x.detach().clone() for path, x in _tensors(model(*args, **kwargs))}
+
+
+def _tensors(output: Any) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor inside an output: containers, dataclasses and what pytree knows of."""
+    for path, leaf in pytree.tree_flatten_with_path(output)[0]:
+        place = pytree.keystr(path)
+        if isinstance(leaf, Tensor):
+            yield place or "of the model", leaf
+        elif dataclasses.is_dataclass(leaf) and not isinstance(leaf, type):
+            for name, x in _tensors(vars(leaf)):
+                yield place + name, x

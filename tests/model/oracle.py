@@ -47,8 +47,8 @@ class Numbering:
     def conv2d(self, x: np.ndarray, layer: str, padding: int = 0, groups: int = 1) -> np.ndarray:
         rows = self.rows[f"{layer}.weight"]
         n_out, per_group, k, _ = rows.shape
-        size = x.shape[1] + 2 * padding - k + 1
-        out = np.empty((n_out, size, size), dtype=object)
+        sizes = [n + 2 * padding - k + 1 for n in x.shape[1:]]
+        out = np.empty((n_out, *sizes), dtype=object)
         for o, r, c in np.ndindex(*out.shape):
             out[o, r, c] = []
             for i, a, b in np.ndindex(per_group, k, k):
@@ -68,6 +68,40 @@ class Numbering:
             row = self.rows[f"{layer}.weight"][o]
             out[index] = times([*x[index], (-mu[o], ())], 1 / s[o], row)
         return self.bias(out, layer)
+
+    def affine(self, shape: tuple[int, ...], layer: str) -> np.ndarray:
+        """A normalisation's γ·1 + β along the first axis."""
+        out = np.empty(shape, dtype=object)
+        for index in np.ndindex(*shape):
+            out[index] = [(1.0, (self.rows[f"{layer}.weight"][index[0]],))]
+        return self.bias(out, layer)
+
+    def embedding(self, layer: str) -> np.ndarray:
+        """The sum of all rows, as a one-hot input of ones sees them."""
+        rows = self.rows[f"{layer}.weight"]
+        out = np.empty(rows.shape[1], dtype=object)
+        for d in range(rows.shape[1]):
+            out[d] = [(1.0, (row,)) for row in rows[:, d]]
+        return out
+
+    def bilinear(self, x: np.ndarray, y: np.ndarray, layer: str) -> np.ndarray:
+        rows = self.rows[f"{layer}.weight"]
+        out = np.empty(len(rows), dtype=object)
+        for o in range(len(rows)):
+            out[o] = [
+                (c * d, (*p, *q, rows[o, i, j]))
+                for i, j in np.ndindex(*rows.shape[1:])
+                for c, p in x[i]
+                for d, q in y[j]
+            ]
+        return self.bias(out, layer)
+
+    def gain(self, x: np.ndarray, name: str) -> np.ndarray:
+        """x times a parameter, entry by entry along the first axis."""
+        out = np.empty_like(x)
+        for index in np.ndindex(*x.shape):
+            out[index] = times(x[index], 1.0, self.rows[name][index[0]])
+        return out
 
     def diag_g(self, outputs: np.ndarray) -> np.ndarray:
         g = np.zeros(len(self.theta))
@@ -96,3 +130,21 @@ def add(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     for index in np.ndindex(*a.shape):
         out[index] = a[index] + b[index]
     return out
+
+
+def product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """Every path of a with every path of b."""
+    out = np.empty_like(a)
+    for index in np.ndindex(*a.shape):
+        out[index] = [(c * d, p + q) for c, p in a[index] for d, q in b[index]]
+    return out
+
+
+def mapped(x: np.ndarray, matrix: np.ndarray, axis: int) -> np.ndarray:
+    """A constant linear map along one axis; matrix is (out, in)."""
+    x = np.moveaxis(x, axis, 0)
+    out = np.empty((len(matrix), *x.shape[1:]), dtype=object)
+    for index in np.ndindex(*out.shape):
+        row, rest = matrix[index[0]], index[1:]
+        out[index] = [q for i, w in enumerate(row) if w for q in times(x[(i, *rest)], w)]
+    return np.moveaxis(out, 0, axis)

@@ -1,6 +1,7 @@
 """rescale_: the function, the model's other state, and what happens when something is wrong."""
 
 import copy
+import importlib
 import math
 
 import numpy as np
@@ -9,9 +10,11 @@ import torch
 from torch import nn
 from zoo import ZOO, Net, graph_of, mlp, trained
 
-import pathcond_native.model.rescale as rescale
 from pathcond_native.errors import InvalidInputError, VerificationError
 from pathcond_native.model import diag_g, rescale_, trace
+
+rescale = importlib.import_module("pathcond_native.model.rescale")
+proof = importlib.import_module("pathcond_native.model.proof")
 
 
 def outputs(model, x, training):
@@ -123,13 +126,14 @@ def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
     x = torch.randn(4, 2, 5, 5)
     before = bits(model)
     if fault == "wrong factor":
-        rescaled = rescale._rescaled
+        rescaled = rescale.rescaled_values
 
-        def wrong(*args):
-            (parameter, value), *rest = rescaled(*args)
+        def wrong(*args, **options):
+            (parameter, value), *rest = rescaled(*args, **options)
             return [(parameter, value * 1.01), *rest]
 
-        monkeypatch.setattr(rescale, "_rescaled", wrong)
+        monkeypatch.setattr(rescale, "rescaled_values", wrong)
+        monkeypatch.setattr(proof, "rescaled_values", wrong)
         expected, message = VerificationError, "rescaling changed output .* evaluation mode"
     elif fault == "failing forward":
         observe, calls = rescale.observe, []
@@ -143,7 +147,7 @@ def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
         monkeypatch.setattr(rescale, "observe", failing)
         expected, message = InjectedError, "forward"
     else:
-        write, calls = rescale._write, []
+        write, calls = rescale.write, []
 
         def failing_write(parameter, value):
             calls.append(parameter)
@@ -151,7 +155,7 @@ def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
                 raise InjectedError("write")
             write(parameter, value)
 
-        monkeypatch.setattr(rescale, "_write", failing_write)
+        monkeypatch.setattr(rescale, "write", failing_write)
         expected, message = InjectedError, "write"
     with pytest.raises(expected, match=message):
         rescale_(model, x)
@@ -159,24 +163,41 @@ def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
     assert model.training
 
 
-@pytest.mark.parametrize("rounding", [True, False])
-def test_a_float64_copy_tells_rounding_from_a_wrong_rescaling(rounding, monkeypatch, bits):
-    model, x = mlp(6, 9, 5, 3), torch.randn(2, 6)
+def cancelling() -> nn.Sequential:
+    """Outputs are differences of numbers that are equal up to one part in a thousand."""
+    model = mlp(6, 40, 40, 3)
+    with torch.no_grad():
+        for layer in (0, 2):  # the optimum is not where the network is
+            model[layer].weight *= torch.logspace(-1, 1, 40)[torch.randperm(40), None]
+        for x in (model[2].weight, model[2].bias):
+            x[20:] = x[:20]
+        model[4].weight[:, 20:] = -model[4].weight[:, :20] * (1 + 1e-3 * torch.rand(3, 20))
+        model[4].bias.zero_()
+    return model
+
+
+@pytest.mark.parametrize("fault", [None, "in the model", "in the rule"])
+def test_a_float64_copy_tells_rounding_from_a_wrong_rescaling(fault, monkeypatch, bits):
+    model, x = cancelling(), torch.randn(2, 6)
     before = bits(model)
-    rescaled = rescale._rescaled
+    rescaled = rescale.rescaled_values
 
-    def inexact(model, *args):
-        (parameter, value), *rest = rescaled(model, *args)
-        wrong = not rounding or parameter.dtype == torch.float32
-        return [(parameter, value * (1 + 3e-4 * wrong)), *rest]
+    def wrong(*args, **options):
+        values = rescaled(*args, **options)
+        return [(x, value * (1 + 1e-6 * torch.rand_like(value))) for x, value in values]
 
-    monkeypatch.setattr(rescale, "_rescaled", inexact)
-    if rounding:
-        assert 1e-5 < rescale_(model, x).max_relative_error < 1e-3
-    else:
+    if fault:
+        monkeypatch.setattr(rescale, "rescaled_values", wrong)
+    if fault == "in the rule":
+        monkeypatch.setattr(proof, "rescaled_values", wrong)
+    if fault:
         with pytest.raises(VerificationError, match="rescaling changed output"):
             rescale_(model, x)
         assert bits(model) == before
+        return
+    report = rescale_(model, x)
+    assert 1e-5 < report.max_relative_error < 1e-3
+    assert report.verification.proven_in_float64 and "proven to be rounding" in str(report)
 
 
 def test_overflow_is_refused_before_any_change(bits):
@@ -209,7 +230,7 @@ def test_a_function_that_differs_in_training_is_caught(bits):
 
 def test_reports_tell_what_happened_and_why():
     done = str(rescale_(mlp(4, 5, 3), torch.randn(2, 4)))
-    assert "rescaled 5 neurons in 1 layers" in done and "model output" in done
+    assert "rescaled 5 neurons in 1 layer\n" in done and "model output" in done
     tanh = rescale_(mlp(4, 5, 3, activation=nn.Tanh), torch.randn(2, 4))
     assert tanh.neurons == 0 and tanh.result is None and math.isnan(tanh.objective)
     assert "nothing to rescale, because" in str(tanh) and "aten.tanh" in str(tanh)

@@ -1,0 +1,58 @@
+"""Rules of interpolation: a linear map per axis, lifted with its weights squared."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from .pooling import apply_along
+from .program import Step
+from .rule import Rule
+
+if TYPE_CHECKING:
+    from .diag_g import Lift
+    from .scaled import Scaled
+    from .scales import Scales
+
+__all__ = ["INTERPOLATION"]
+
+
+def _argument(step: Step) -> str:
+    return "input" if "input" in step.arguments else "self"
+
+
+def _weights(step: Step, axis: int) -> Tensor:
+    """The map along one axis, (out, in): the operator's own response to each unit vector.
+
+    The map is a product over axes, and along the others weights add up to 1.
+    """
+    x = step[_argument(step)]
+    n = x.shape[axis]
+    shape = [n, 1, *x.shape[2:]]
+    along = [n, 1] + [n if a == axis else 1 for a in range(2, len(shape))]
+    basis = torch.eye(n, dtype=torch.float64).reshape(along).expand(shape)
+    response = step.call({x.index: basis})
+    assert isinstance(response, Tensor)
+    first = [0 if a not in (0, axis) else slice(None) for a in range(len(shape))]
+    return response[tuple(first)].T
+
+
+def _scale(scales: Scales, step: Step) -> Tensor:
+    x = step[_argument(step)]
+    return scales.uniform(scales[x], range(2, len(x.shape)))
+
+
+def _lift(lift: Lift, step: Step) -> Scaled:
+    x = step[_argument(step)]
+    axes = range(2, len(x.shape))
+    out = lift.full(x, axes)
+    for axis in axes:
+        matrix = _weights(step, axis).square()
+        out = out.map(partial(apply_along, matrix.to(out.value), axis))
+    return out
+
+
+INTERPOLATION = Rule(_scale, _lift)
