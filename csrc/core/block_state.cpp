@@ -50,23 +50,16 @@ double BlockState::passes() const {
   return problem_.stored > 0 ? touched_ / static_cast<double>(problem_.stored) : 0;
 }
 
-double BlockState::distance_from_base() const {
+bool BlockState::far() const {
   double farthest = 0;
   for (std::size_t k = 0; k < u_.size(); ++k)
     farthest = std::max(farthest, std::abs(u_[k] - base_[k]));
-  return farthest;
-}
-
-void BlockState::keep_in_range() {
-  if (distance_from_base() <= kSafeExponent) return;
-  Point point(u_.size());
-  point.u = u_;
-  evaluate(point);
+  return !(farthest <= kSafeExponent);
 }
 
 void BlockState::move_to(const std::vector<double>& u) {
   u_ = u;
-  if (distance_from_base() > kSafeExponent) absorb();
+  if (far()) absorb();
   for (std::size_t k = 0; k < u_.size(); ++k) {
     x_[k] = std::exp(u_[k] - base_[k]);
     y_[k] = std::exp(base_[k] - u_[k]);
@@ -267,6 +260,8 @@ void BlockState::hessian_product(const std::vector<double>& z, std::vector<doubl
   }
   for (std::size_t k = 0; k < u_.size(); ++k) out[k] -= mean_[k] * mean_z;
 }
+
+double BlockState::exponent_change(const std::vector<double>& z) { return 2 * max_norm(z); }
 
 SparseFactor BlockState::coarse_hessian(double damping) {
   const CoarseProblem coarse = coarse_problem();

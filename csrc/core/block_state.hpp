@@ -25,9 +25,8 @@ class BlockState final : public Objective {
   /// One common shift per coarse group; half-sums stay valid.
   void shift(const std::vector<double>& coarse_shift);
 
-  /// To be called between sweeps: where u has gone far from what the stored weights contain, these
-  /// absorb it, and all half-sums are found afresh.
-  void keep_in_range();
+  /// Whether u has gone far from what the stored weights contain; `evaluate` makes them absorb it.
+  bool far() const;
 
   /// O_h and I_h of a group's neurons; reads a block only where its half-sum is stale.
   void flows(std::int32_t group, double* leaving, double* entering);
@@ -43,6 +42,7 @@ class BlockState final : public Objective {
 
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
+  double exponent_change(const std::vector<double>& z) override;
   SparseFactor coarse_hessian(double damping) override;
   std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_of_neuron_; }
@@ -63,7 +63,6 @@ class BlockState final : public Objective {
   /// A sweep may add a few times this to u - base before an exponential overflows.
   static constexpr double kSafeExponent = 150;
 
-  double distance_from_base() const;
   void move_to(const std::vector<double>& u);
   void absorb();
   void count(const Block& block);

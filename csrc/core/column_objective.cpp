@@ -87,6 +87,11 @@ void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<
   for (std::size_t h = 0; h < out.size(); ++h) out[h] -= mean_[h] * mean_z;
 }
 
+double ColumnObjective::exponent_change(const std::vector<double>& z) {
+  problem_.multiply(z, product_);
+  return max_norm(product_);
+}
+
 /// Calls visit(merged row, its coarse groups, sum of the row's entries by coarse group).
 template <class Visit>
 void ColumnObjective::for_each_coarse_row(const Visit& visit) {

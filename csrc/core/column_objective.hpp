@@ -16,6 +16,7 @@ class ColumnObjective final : public Objective {
 
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
+  double exponent_change(const std::vector<double>& z) override;
   SparseFactor coarse_hessian(double damping) override;
   std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_; }

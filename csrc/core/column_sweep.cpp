@@ -35,7 +35,7 @@ double ColumnSweep::step(std::size_t neuron, Weights& weights, Outcome& outcome)
   };
   const double p = problem_.rows;
   const double d = problem_.degree[neuron];
-  const std::span values(&problem_.class_value[first], last - first);
+  const std::span values(problem_.class_value.data() + first, last - first);
   log_sum_.resize(values.size());
   double log_O = kNone, log_I = kNone;
   bool unit = true;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <sstream>
 #include <string>
 #include <type_traits>
 
@@ -54,11 +55,18 @@ void validate(const IncidenceView<Index, Value>& B) {
 }
 
 double scale_for(const WeightSummary& summary) {
-  constexpr int kLargestExponent = 983;  // sums of up to 2^40 rows stay finite
-  return std::ldexp(1.0, std::min(kLargestExponent - summary.exponent, 1023));
+  // The sum of all rows stays below 2^1023.
+  const int bits = std::ilogb(static_cast<double>(std::max<std::int64_t>(summary.positive, 1))) + 1;
+  return std::ldexp(1.0, std::min(1022 - bits - summary.exponent, 1023));
 }
 
 namespace {
+
+std::string text(double value) {
+  std::ostringstream stream;
+  stream << value;
+  return stream.str();
+}
 
 template <class G>
 [[noreturn]] void report_first_invalid(std::span<const G> g) {
@@ -66,7 +74,17 @@ template <class G>
     return !(value >= 0 && value <= std::numeric_limits<G>::max());
   });
   throw InvalidInput("g: entries must be finite and non-negative, but g[" +
-                     std::to_string(bad - g.begin()) + "] is " + std::to_string(*bad));
+                     std::to_string(bad - g.begin()) + "] is " + text(static_cast<double>(*bad)));
+}
+
+/// Only where g has to be scaled down can its smallest entries be lost.
+template <class G>
+void refuse_underflow(std::span<const G> g, double scale) {
+  if (scale >= 1) return;
+  for (std::size_t i = 0; i < g.size(); ++i)
+    if (g[i] > 0 && static_cast<double>(g[i]) * scale == 0)
+      throw InvalidInput("g: g[" + std::to_string(i) + "] = " + text(static_cast<double>(g[i])) +
+                         " is too small next to the largest entry for sums in double precision");
 }
 
 }  // namespace
@@ -85,6 +103,7 @@ PATHCOND_SIMD WeightSummary validate(std::span<const G> g) {
   if (!valid || largest > std::numeric_limits<G>::max()) report_first_invalid(g);
   summary.positive = std::ssize(g) - zeros;
   if (largest > 0) summary.exponent = std::ilogb(largest) + 1;
+  refuse_underflow(g, scale_for(summary));
   return summary;
 }
 

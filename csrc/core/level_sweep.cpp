@@ -82,10 +82,11 @@ double LevelSweep::step(std::int32_t level) {
 
 LevelSweep::Outcome LevelSweep::sweep() {
   const std::int32_t levels = state_.problem().levels();
-  state_.keep_in_range();
   const auto zero = std::vector<double>(static_cast<std::size_t>(state_.coarse_groups()), 0.0);
+  const std::vector<double> u = state_.u();
   // Fresh from sums over blocks, so that roundings of the level steps do not add up.
   total_ = evaluate(state_.coarse_problem(), zero).total;
+  const auto [before, rounding] = state_.value(total_);
   double worst = 0;
   for (std::int32_t k = 0; k < levels; ++k)
     worst = std::max(worst, step(forward_ ? k : levels - 1 - k));
@@ -93,7 +94,20 @@ LevelSweep::Outcome LevelSweep::sweep() {
   const CoarseProblem coarse = state_.coarse_problem();
   const auto shift = minimise(coarse);
   state_.shift(shift);
-  return {state_.value(evaluate(coarse, shift).total).objective, worst};
+  double objective = state_.value(evaluate(coarse, shift).total).objective;
+  if (state_.far()) {
+    // Rows that were out of sight may have come back: ask again, with all of them.
+    Point point(u.size());
+    point.u = state_.u();
+    state_.evaluate(point);
+    objective = point.value;
+    if (!(objective <= before + rounding)) {
+      point.u = u;
+      state_.evaluate(point);
+      return {before, worst, false};
+    }
+  }
+  return {objective, worst, true};
 }
 
 }  // namespace pathcond

@@ -14,6 +14,7 @@ class LevelSweep {
   struct Outcome {
     double objective;      ///< F/p after the sweep
     double gradient_norm;  ///< largest |dF/du_h| / p met just before the neuron's step
+    bool descended;        ///< false: numbers left their range, and u is what it was
   };
 
   /// `state` must have been evaluated.

@@ -18,7 +18,7 @@ Vector newton_direction(Objective& objective, const Point& point, double damping
                         double tolerance) {
   constexpr int kMaxIterations = 500;
   const std::size_t n = point.u.size();
-  const Preconditioner preconditioner(objective, point.curvature, damping);
+  const Preconditioner preconditioner(objective, point, damping);
   Vector z(n, 0.0), r(n), s(n), direction(n), product(n);
   std::transform(point.gradient.begin(), point.gradient.end(), r.begin(),
                  [](double g) { return -g; });
@@ -56,7 +56,7 @@ Vector newton_direction(Objective& objective, const Point& point, double damping
 
 Status newton(Objective& objective, Point& point, double tolerance, Progress& progress) {
   Point trial(point.u.size());
-  while (max_norm(point.gradient) > tolerance) {
+  while (!(max_norm(point.gradient) <= tolerance)) {
     if (progress.exhausted()) return progress.status();
     // Directions along which F is almost linear get a bounded step; the term vanishes faster than
     // the gradient, so that convergence stays superlinear where the curvature is tiny.

@@ -32,6 +32,9 @@ class Objective {
   /// out = (B^T diag(pi) B - (B^T pi)(B^T pi)^T) z at the last point evaluated.
   virtual void hessian_product(const std::vector<double>& z, std::vector<double>& out) = 0;
 
+  /// Largest |change of an exponent (Bu)_i|, or a bound on it, that a step along z makes.
+  virtual double exponent_change(const std::vector<double>& z) = 0;
+
   /// P^T (H + damping) P, factored; P repeats one shift per coarse group over its neurons.
   virtual SparseFactor coarse_hessian(double damping) = 0;
   /// The strongest couplings of every neuron at the last point evaluated.

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -23,7 +24,13 @@ void run_workers(int workers, const Work& work) {
   {
     std::vector<std::jthread> threads;
     threads.reserve(static_cast<std::size_t>(workers));
-    for (int worker = 1; worker < workers; ++worker) threads.emplace_back(guarded, worker);
+    for (int worker = 1; worker < workers; ++worker) {
+      try {
+        threads.emplace_back(guarded, worker);
+      } catch (const std::system_error&) {  // no thread to be had: do it here
+        guarded(worker);
+      }
+    }
     guarded(0);
   }
   for (const auto& error : errors)

@@ -13,13 +13,13 @@ namespace pathcond {
 /// neurons, the second for slow modes across layers.
 class Preconditioner {
  public:
-  Preconditioner(Objective& objective, const std::vector<double>& curvature, double damping)
+  Preconditioner(Objective& objective, const Point& point, double damping)
       : coarse_(objective.coarse()),
         groups_(objective.coarse_groups()),
         factor_(objective.coarse_hessian(damping)),
-        forest_(damped(curvature, damping), objective.strong_couplings()),
-        active_(curvature.size()) {
-    for (std::size_t k = 0; k < curvature.size(); ++k) active_[k] = curvature[k] > 0;
+        forest_(damped(point, damping), objective.strong_couplings()),
+        active_(point.u.size()) {
+    for (std::size_t k = 0; k < active_.size(); ++k) active_[k] = moves(point, k);
   }
 
   void apply(const std::vector<double>& r, std::vector<double>& z) const {
@@ -32,10 +32,17 @@ class Preconditioner {
   }
 
  private:
-  static std::vector<double> damped(std::vector<double> curvature, double damping) {
-    for (double& value : curvature)
-      if (value > 0) value += damping;
-    return curvature;
+  /// Neurons without a row have neither slope nor curvature. Those whose rows are all out of sight
+  /// have a slope only.
+  static bool moves(const Point& point, std::size_t k) {
+    return point.curvature[k] > 0 || point.gradient[k] != 0;
+  }
+
+  static std::vector<double> damped(const Point& point, double damping) {
+    std::vector<double> diagonal = point.curvature;
+    for (std::size_t k = 0; k < diagonal.size(); ++k)
+      if (moves(point, k)) diagonal[k] += damping;
+    return diagonal;
   }
 
   const std::vector<std::int32_t>& coarse_;

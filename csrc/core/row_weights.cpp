@@ -48,7 +48,7 @@ auto without_rows(std::vector<double>& values, Rows rows, double hidden, const S
 LinearWeights::LinearWeights(const ColumnProblem& problem, std::vector<double> exponents,
                              double log_scale)
     : w_(std::move(exponents)),
-      constant_(problem.constant * std::exp(-log_scale)),
+      constant_(std::exp(std::log(problem.constant) - log_scale)),
       log_scale_(log_scale) {
   const double unit = std::exp(-log_scale);
   for (std::size_t i = 0; i < w_.size(); ++i)
