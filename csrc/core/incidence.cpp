@@ -12,6 +12,12 @@
 #include "core/simd.hpp"
 
 namespace pathcond {
+namespace {
+
+/// Squares and products with u of larger entries overflow.
+constexpr float kLargestValue = 1e30F;
+
+}  // namespace
 
 template <class Index, class Value>
 void validate(const IncidenceView<Index, Value>& B) {
@@ -45,10 +51,10 @@ void validate(const IncidenceView<Index, Value>& B) {
                          to_string(h) + " has " + to_string(smallest < 0 ? smallest : largest));
     if constexpr (std::is_floating_point_v<Value>) {
       bool finite = true;
-      for (std::int64_t k = B.begin(h); k < B.end(h); ++k) finite &= std::isfinite(B.values[k]);
+      for (std::int64_t k = B.begin(h); k < B.end(h); ++k) finite &= std::abs(B.values[k]) <= kLargestValue;
       if (!finite)
-        throw InvalidInput("B: entries must be finite, but column " + to_string(h) +
-                           " has NaN or infinity");
+        throw InvalidInput("B: entries must be finite and at most 1e30 in size, but column " +
+                           to_string(h) + " has another");
     }
   }
   if (!canonical) throw NotCanonical("B: unsorted or repeated row indices");

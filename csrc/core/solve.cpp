@@ -175,6 +175,9 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
   setting.watch.lap("certificate");
 }
 
+/// lambda = e^(u/2) means nothing beyond; sums over neurons must stay finite.
+constexpr double kLargestStart = 1e6;
+
 void check(const Options& options, std::int64_t rows, std::int64_t columns, std::size_t weights) {
   using std::to_string;
   if (static_cast<std::int64_t>(weights) != rows)
@@ -192,7 +195,9 @@ void check(const Options& options, std::int64_t rows, std::int64_t columns, std:
     throw InvalidInput("u0: expected one entry per neuron (column of B), of which there are " +
                        to_string(columns) + ", got " + to_string(options.u0.size()));
   for (const double value : options.u0)
-    if (!std::isfinite(value)) throw InvalidInput("u0: entries must be finite");
+    if (!(std::abs(value) <= kLargestStart))
+      throw InvalidInput("u0: entries must be finite and at most 1e6 in size, got " +
+                         to_string(value));
 }
 
 }  // namespace
