@@ -49,5 +49,11 @@ def _ms(seconds: float) -> str:
 def _against(measured: Facts) -> str:
     """Time of the other, and its ratio to the time of the `solve` measured beside it."""
     ratio = measured["ratio"]
-    times = f"{ratio:.2g}x" if ratio >= 1 else f"1/{1 / ratio:.2g}"
+    times = (
+        f"{ratio:.1f}x"
+        if 1 <= ratio < 10
+        else f"{ratio:.0f}x"
+        if ratio >= 10
+        else f"1/{1 / ratio:.0f}"
+    )
     return f"{_ms(measured['seconds'])} ({times})"

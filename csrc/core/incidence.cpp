@@ -51,7 +51,8 @@ void validate(const IncidenceView<Index, Value>& B) {
                          to_string(h) + " has " + to_string(smallest < 0 ? smallest : largest));
     if constexpr (std::is_floating_point_v<Value>) {
       bool finite = true;
-      for (std::int64_t k = B.begin(h); k < B.end(h); ++k) finite &= std::abs(B.values[k]) <= kLargestValue;
+      for (std::int64_t k = B.begin(h); k < B.end(h); ++k)
+        finite &= std::abs(B.values[k]) <= kLargestValue;
       if (!finite)
         throw InvalidInput("B: entries must be finite and at most 1e30 in size, but column " +
                            to_string(h) + " has another");

@@ -127,7 +127,6 @@ class PairMerge {
   };
 
   int workers_for(int threads) const {
-    constexpr std::int64_t kEntriesPerWorker = 1 << 18;
     return static_cast<int>(
         std::clamp<std::int64_t>(B_.begin(B_.columns) / kEntriesPerWorker, 1, threads));
   }

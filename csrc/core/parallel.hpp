@@ -9,6 +9,9 @@
 
 namespace pathcond {
 
+/// Entries of B below which a thread costs more than it saves.
+inline constexpr std::int64_t kEntriesPerWorker = 1 << 18;
+
 /// Runs work(0) ... work(workers - 1), the first on the calling thread. The threads live for this
 /// call only, so a fork before or after is safe. The first exception is rethrown.
 template <class Work>

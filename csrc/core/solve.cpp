@@ -10,6 +10,7 @@
 #include "core/instantiate.hpp"
 #include "core/level_sweep.hpp"
 #include "core/newton.hpp"
+#include "core/parallel.hpp"
 #include "core/partition.hpp"
 
 namespace pathcond {
@@ -229,8 +230,14 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
-  validate(B);
-  const WeightSummary summary = validate(g);
+  WeightSummary summary;
+  const auto look = [&](int part) { part == 0 ? validate(B) : void(summary = validate(g)); };
+  if (options.threads > 1 && B.entries >= kEntriesPerWorker) {
+    run_workers(2, look);
+  } else {
+    look(0);
+    look(1);
+  }
   watch.lap("validate");
 
   auto pairs = merge_pairs(B, g, summary, options.threads, monitor);
