@@ -64,7 +64,7 @@ class Framework:
 
     torch_device: Any = None
 
-    def from_numpy(self, array: npt.NDArray[np.float64]) -> Any:
+    def from_numpy(self, array: npt.NDArray[Any]) -> Any:
         """The array in this framework, on g's device."""
         if self.torch_device is None:
             return array

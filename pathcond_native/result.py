@@ -23,7 +23,7 @@ class SolveResult:
     """A minimiser of F(u) = p log(sum_i g_i exp((B u)_i)) - sum_i (B u)_i, arXiv 2602.19799 (9).
 
     p counts the rows with g > 0; rows with g = 0 are not part of the problem. Arrays are of the
-    kind that g was (NumPy or torch), dtype float64.
+    kind that g was (NumPy or torch), dtype float64 where nothing else is said; `history` is NumPy.
     """
 
     u: Array
@@ -42,8 +42,8 @@ class SolveResult:
     """Whether the method's own criterion was met, see `solve`."""
     status: str
     """"converged", "max_sweeps", "stopped_by_callback" or "stalled" (rounding allows no step)."""
-    frozen: npt.NDArray[np.bool_]
-    """(H,) neurons that no row with g > 0 touches; their u is u0 (0 by default)."""
+    frozen: Array
+    """(H,) bool: neurons that no row with g > 0 touches; their u is u0 (0 by default)."""
     rows: int
     """p: number of rows with g > 0."""
     merged_rows: int

@@ -97,7 +97,7 @@ def solve(
         passes=solution.passes,
         converged=solution.converged,
         status=solution.status,
-        frozen=solution.frozen.astype(np.bool_),
+        frozen=framework.from_numpy(solution.frozen.astype(np.bool_)),
         rows=solution.rows,
         merged_rows=solution.merged_rows,
         seconds=dict(solution.seconds),
