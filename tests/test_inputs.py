@@ -297,6 +297,7 @@ def test_torch_g_gives_torch_results(problem, expected):
         assert array.dtype == torch.float64
         assert array.device == tensor.device
         assert not array.requires_grad
+    assert result.frozen.dtype == torch.bool
     np.testing.assert_array_equal(result.u.numpy(), expected)
     np.testing.assert_allclose(result.v.numpy(), B @ expected, rtol=0, atol=OPTIMUM)
     assert tensor.grad is None
