@@ -140,7 +140,6 @@ Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std:
   std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return level[a] < level[b]; });
   std::vector<std::int32_t> position(G);
   Partition result;
-  result.levels = count(level);
   result.coarse = std::min(static_cast<std::int32_t>(G), kMaxGroups);
   for (std::size_t k = 0; k < G; ++k) {
     position[order[k]] = static_cast<std::int32_t>(k);

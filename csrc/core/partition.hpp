@@ -16,7 +16,6 @@ struct Partition {
   std::vector<std::int32_t> group;            ///< H: group of a neuron
   std::vector<std::int32_t> level_of_group;   ///< non-decreasing: groups are sorted by level
   std::vector<std::int32_t> coarse_of_group;  ///< common shift that the coarse step gives it
-  std::int32_t levels = 0;
   std::int32_t coarse = 0;
 
   std::int32_t groups() const { return static_cast<std::int32_t>(level_of_group.size()); }

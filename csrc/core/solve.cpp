@@ -2,7 +2,6 @@
 
 #include <chrono>
 #include <cmath>
-#include <limits>
 
 #include "core/column_objective.hpp"
 #include "core/column_sweep.hpp"
@@ -64,10 +63,11 @@ struct Setting {
 
   /// What the methods aim at: whoever sums in another order should find the tolerance met too.
   double target() const { return 0.5 * tolerance; }
+  bool met_by(const Point& point) const { return max_norm(point.gradient) <= tolerance; }
 };
 
-/// Keeps the certificate honest: whoever says converged must have met `tolerance`.
-void finish(const Progress& progress, const Point& point, double passes, double tolerance,
+/// `met`: whether the point meets the method's criterion; nothing else may be called converged.
+void finish(const Progress& progress, const Point& point, double passes, bool met,
             Solution& solution) {
   solution.objective = progress.unscale(point.value);
   solution.gradient_norm = max_norm(point.gradient);
@@ -75,7 +75,7 @@ void finish(const Progress& progress, const Point& point, double passes, double 
   solution.initial_objective = solution.history.front();
   solution.sweeps = progress.sweeps();
   solution.passes = passes;
-  if (solution.gradient_norm <= tolerance)
+  if (met)
     solution.status = Status::converged;
   else if (solution.status == Status::converged)
     solution.status = Status::stalled;
@@ -118,7 +118,7 @@ void solve_by_blocks(BlockProblem problem, const Setting& setting, Progress& pro
           ? [](BlockState& s, Point& x, double t, Progress& p) { return newton(s, x, t, p); }
           : level_sweeps;
   solution.status = method(state, point, setting.target(), progress);
-  finish(progress, point, state.passes(), setting.tolerance, solution);
+  finish(progress, point, state.passes(), setting.met_by(point), solution);
   for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
   setting.watch.lap("sweeps");
 }
@@ -146,7 +146,7 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
   }
   const auto sweeps = static_cast<double>(progress.sweeps());
   solution.status = stop ? progress.status() : newton(objective, point, setting.target(), progress);
-  finish(progress, point, sweeps + objective.passes(), setting.tolerance, solution);
+  finish(progress, point, sweeps + objective.passes(), setting.met_by(point), solution);
   solution.u = point.u;
   setting.watch.lap("sweeps");
 }
@@ -169,9 +169,8 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
   point.u = sweeps.u();
   ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0), setting.monitor);
   objective.evaluate(point);
-  // cd has its own criterion; any finite gradient will do.
   finish(progress, point, static_cast<double>(progress.sweeps()) + objective.passes(),
-         converged ? std::numeric_limits<double>::max() : -1, solution);
+         converged && std::isfinite(point.value), solution);
   solution.u = point.u;
   setting.watch.lap("certificate");
 }

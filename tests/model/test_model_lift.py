@@ -5,7 +5,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from operator_zoo import Raw
+from operator_modules import Raw
 from oracle import Numbering, add, mapped, ones, product
 from torch import nn
 from torch.nn import functional
