@@ -35,12 +35,16 @@ class Use:
 
 @dataclass(frozen=True)
 class Layer:
-    """A run of fresh ids; `channels` if they are output channels of a layer."""
+    """A run of fresh ids; `channels` if they are output channels of a layer.
+
+    `parameter` is the layer's weight where that is a parameter.
+    """
 
     name: str
     start: int
     stop: int
     channels: bool
+    parameter: int | None
 
 
 @dataclass(frozen=True)
@@ -69,10 +73,12 @@ class Facts:
     def __post_init__(self) -> None:
         self.uses = [[] for _ in self.parameters]
 
-    def fresh(self, name: str, n: int, channels: bool = True) -> Tensor:
+    def fresh(
+        self, name: str, n: int, channels: bool = True, parameter: int | None = None
+    ) -> Tensor:
         """Ids of n new scale variables."""
         start, self.count = self.count, self.count + n
-        self.layers.append(Layer(name, start, self.count, channels))
+        self.layers.append(Layer(name, start, self.count, channels, parameter))
         return torch.arange(start, self.count)
 
     def reason(self, text: str) -> int:

@@ -65,6 +65,7 @@ def partition(
     facts = Facts(program.parameters)
     scales = Scales(facts, program)
     scales.walk()
+    own = len(facts.layers)
     for other in others:
         Scales(facts, other).walk()
     uses = tuple(settle(facts, program.aliases, program.entangled))
@@ -84,7 +85,7 @@ def partition(
         layer_of=layer_of,
         channel_of=first_ids - starts[layer_of] if len(starts) else first_ids,
         uses=uses,
-        pinned=_pinned(facts, reason_of[component]),
+        pinned=_pinned(facts, own, reason_of[component]),
         unsupported=(*scales.unsupported, *untraced),
         ended=frozenset(scales.ended),
         carried=frozenset(scales.carried),
@@ -227,9 +228,12 @@ def _mark_combined(
     weighted[rows.indices] = True
 
 
-def _pinned(facts: Facts, reason_of_id: Integers) -> tuple[Pinned, ...]:
+def _pinned(facts: Facts, own: int, reason_of_id: Integers) -> tuple[Pinned, ...]:
+    """Pinned channels by layer and reason; of other programs' layers those that are new."""
+    met = {layer.parameter for layer in facts.layers[:own]}
+    new = [layer for layer in facts.layers[own:] if layer.parameter not in met]
     counts: Counter[tuple[str, str]] = Counter()
-    for layer in facts.layers:
+    for layer in (*facts.layers[:own], *new):
         if not layer.channels:
             continue
         reasons = reason_of_id[layer.start : layer.stop]

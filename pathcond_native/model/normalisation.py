@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from .scaled import Scaled
     from .scales import Scales
 
-__all__ = ["BATCH_NORM", "CHANNEL_NORM", "INSTANCE_NORM", "LAYER_NORM"]
+__all__ = ["BATCH_NORM", "CHANNEL_NORM", "EITHER_BATCH_NORM", "INSTANCE_NORM", "LAYER_NORM"]
 
 Shape = Callable[[Step, Value], "list[int]"]
 
@@ -111,3 +111,4 @@ BATCH_NORM = Rule(
 LAYER_NORM = _normalisation(_trailing)
 CHANNEL_NORM = _normalisation(_along_channels)
 INSTANCE_NORM = _by_statistics(lambda step: bool(step["use_input_stats"]))
+EITHER_BATCH_NORM = _by_statistics(lambda step: bool(step["training"]))

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from .diag_g import Lift
 from .graph import RescalingGraph
+from .normalisation import CHANNEL_NORM
 from .program import Step, Value
 from .rules import RULES
 from .scaled import Scaled, Tape
@@ -148,7 +149,9 @@ def _as(name: str, **arguments: object) -> _Lifted:
 
 
 def _batch_norm(lift: Lift, step: Step) -> Scaled:
-    """One connection per channel, and a bias."""
+    """One connection per channel, and a bias; none from the input to statistics of its own."""
+    if step.arguments.get("training"):
+        return CHANNEL_NORM.lift(lift, step)
     x, bias = lift[step["input"]], step["bias"]
     if bias is None:
         return x
@@ -160,6 +163,7 @@ _COUNTED: dict[str, _Lifted] = {
     "aten.mean": _as("aten.sum"),
     "aten.add": _as("aten.add", alpha=1),
     "aten.sub": _as("aten.sub", alpha=1),
+    "aten.batch_norm": _batch_norm,
     "aten._native_batch_norm_legit_no_training": _batch_norm,
 }
 for _rank in (1, 2, 3):

@@ -1,13 +1,14 @@
-"""Is a change of the outputs rounding? Decided in float64.
+"""Is a change of the outputs rounding? Decided in float64, against rounding itself.
 
 A float32 network evaluated twice with weights that differ in the last bit may differ by more than
 any fixed tolerance: batch statistics of a few values, cancellation and great depth amplify
-rounding. A wrong rescaling then has to be told from a right one by other means. Two facts together
-are a proof:
+rounding. A wrong rescaling then has to be told from a right one by other means. Three facts
+together are a proof:
 
-1. the same rescaling of a float64 copy changes no output by more than 1e-11 of its largest entry
-   (float32's own rounding is 5e8 times that of float64), and no integer at all;
-2. every parameter of the model is that copy's parameter, rounded once to its dtype.
+1. the same rescaling of a float64 copy changes no output by much more than moving every parameter
+   of that copy by one rounding does, and no integer at all;
+2. every parameter of the model is that copy's parameter, rounded once to its dtype;
+3. the model's outputs moved by no more than roundings of its own dtype explain, amplified as in 1.
 """
 
 from __future__ import annotations
@@ -22,11 +23,13 @@ from ..errors import PathcondError
 from .apply import rescaled_values
 from .graph import RescalingGraph
 from .state import copied, write
-from .verify import Run, changes, observe
+from .verify import Change, Run, changes, observe
 
 __all__ = ["is_rounding"]
 
-_TOLERANCE = 1e-11  # the copy amplifies its own rounding, too
+_LEAST = 1e-13  # a few dozen float64 roundings: outputs have some of their own
+_MORE = 10.0  # times what one rounding of every parameter does
+_MOST = 1e-6  # a copy that amplifies rounding to this much proves nothing
 
 
 def is_rounding(
@@ -35,28 +38,32 @@ def is_rounding(
     exponents: npt.NDArray[np.float64],
     originals: list[Tensor],
     wanted: list[Run],
+    moved: list[Change],
 ) -> bool:
     """Whether a rescaled model computes the same function up to the rounding of its arithmetic.
 
-    False also where that cannot be decided: the model is in float64 already, or its code does not
-    run in float64.
+    False also where that cannot be decided: the model's code does not run in float64.
 
     Args:
         model: with its new parameters; not changed.
         graph, exponents: what was applied.
         originals: the parameters' values before.
-        wanted: the runs to compare: those in which an output moved too far.
+        wanted: the runs in which an output moved too far.
+        moved: the changes of the model's outputs in those runs.
     """
-    parameters = list(model.parameters())
-    if all(x.dtype == torch.float64 or not x.is_floating_point() for x in parameters):
-        return False
     try:
         twin = copied(model)
         for x, value in zip(twin.parameters(), originals, strict=True):
             write(x, value)
         twin = twin.double()
+        parameters = list(twin.parameters())
         precise = [_double(run) for run in wanted]
         before = observe(twin, precise)
+        exact = [x.detach().clone() for x in parameters]
+        _nudge(parameters)
+        amplified = {(c.run, c.output): c.error for c in changes(before, observe(twin, precise))}
+        for x, value in zip(parameters, exact, strict=True):
+            write(x, value)
         for x, value in rescaled_values(twin, graph, exponents):
             write(x, value)
         found = changes(before, observe(twin, precise))
@@ -65,9 +72,26 @@ def is_rounding(
     for change in found:
         real = change.dtype.is_floating_point or change.dtype.is_complex
         precise_enough = not real or change.dtype in (torch.float64, torch.complex128)
-        if not precise_enough or not change.error <= (_TOLERANCE if real else 0.0):
+        noise = amplified[change.run, change.output]
+        allowed = max(_LEAST, _MORE * noise) if noise <= _MOST else 0.0
+        if not precise_enough or not change.error <= (allowed if real else 0.0):
             return False
-    return all(map(_is_rounded, parameters, twin.parameters()))
+    unit = max(torch.finfo(x.dtype).eps for x in model.parameters() if x.is_floating_point())
+    unit /= torch.finfo(torch.float64).eps
+    explained = all(
+        c.error <= max(c.allowed, _MORE * unit * max(_LEAST, amplified[c.run, c.output]))
+        for c in moved
+    )
+    return explained and all(map(_is_rounded, model.parameters(), twin.parameters()))
+
+
+def _nudge(parameters: list[Tensor]) -> None:
+    """Move every entry by one rounding, up or down at random."""
+    generator = torch.Generator().manual_seed(0)
+    for x in parameters:
+        if x.is_floating_point():
+            up = torch.randint(0, 2, x.shape, generator=generator).to(x.device, x.dtype)
+            write(x, x.detach() * (1.0 + (2.0 * up - 1.0) * torch.finfo(x.dtype).eps))
 
 
 def _double(run: Run) -> Run:

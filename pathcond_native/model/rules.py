@@ -119,7 +119,10 @@ FAMILIES: tuple[Family, ...] = (
         "batch norm, trained statistics",
         "input pinned, affine fresh",
         "(x + μ²)·γ²/s² + β²",
-        _aten("_native_batch_norm_legit_no_training", normalisation.BATCH_NORM),
+        {
+            **_aten("batch_norm", normalisation.EITHER_BATCH_NORM),
+            **_aten("_native_batch_norm_legit_no_training", normalisation.BATCH_NORM),
+        },
     ),
     Family(
         "layer, group, instance, RMS norm; batch norm of the batch",
@@ -256,7 +259,7 @@ FAMILIES: tuple[Family, ...] = (
         "same",
         {
             **_aten("alias clone contiguous detach neg", moving.SAME),
-            **_aten("_to_copy", _CAST),
+            **_aten("to _to_copy", _CAST),
             **_aten(
                 "view _unsafe_view reshape flatten unflatten squeeze unsqueeze", moving.RESHAPE
             ),

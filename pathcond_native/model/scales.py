@@ -78,8 +78,9 @@ class Scales:
     def fresh(self, step: Step, weight: Value | None, n: int) -> Tensor:
         """Ids of the n output channels of the layer that owns `weight`."""
         view = self._views.get(weight.index) if weight is not None else None
-        name = self.facts.parameters[view[0]].layer if view is not None else step.module
-        return self.facts.fresh(name, n)
+        if view is None:
+            return self.facts.fresh(step.module, n)
+        return self.facts.fresh(self.facts.parameters[view[0]].layer, n, parameter=view[0])
 
     def equal(self, a: Tensor, b: Tensor, reason: str) -> Tensor:
         """State that a and b agree after broadcasting; the ids of the result.

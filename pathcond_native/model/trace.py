@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import operator
-import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -13,16 +12,15 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from ..errors import TraceError
-from .attributes import attributes_kept
+from .capture import capture, operator_name
 from .graph import RescalingGraph
 from .groups import Unsupported, partition
-from .inputs import ExampleInputs, as_call, check_call, check_model, mode, unwrapped
+from .inputs import ExampleInputs, as_call, check_call, check_model, unwrapped
 from .program import ParameterInfo, Program, Step, Value, constant
 from .training import differs_in_training
 
 __all__ = ["trace"]
 
-_EINSUM = torch.ops.aten.einsum.default
 # What they yield depends on the shape of their operand, not on its values.
 _SHAPED = {f"aten.{name}" for name in ("zeros_like", "ones_like", "full_like")} | {
     f"aten.{name}" for name in ("new_zeros", "new_ones", "new_full")
@@ -32,16 +30,6 @@ _INDEX_OF = {
     "aten.index_select": "index",
     "aten.embedding": "indices",
 }
-
-
-def _products(*operands: Any, **options: Any) -> Any:
-    """An einsum as PyTorch's own permutations and batched products."""
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    return _EINSUM._op_dk(key, *operands, **options)
-
-
-# Everything else stays whole and has a rule, or ends paths.
-_DECOMPOSED = {_EINSUM: _products}
 
 
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
@@ -67,48 +55,15 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
     check_model(model)
     args, kwargs = call = as_call(example_inputs)
     check_call(model, call)
-    program = _capture(model, args, kwargs)
+    program = _Reader(model, capture(model, args, kwargs)).program()
     if not differs_in_training(model, program):
         return RescalingGraph(program, partition(program))
     try:
-        others, untraced = [_capture(model, args, kwargs, training=True)], []
+        exported = capture(model, args, kwargs, training=True)
     except TraceError as error:
-        others, untraced = [], [Unsupported("training mode", "forward()", str(error))]
-    return RescalingGraph(program, partition(program, others, untraced))
-
-
-def _capture(
-    model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], training: bool = False
-) -> Program:
-    # Without gradients, `no_grad` blocks inside the model leave no trace in the graph.
-    with (
-        attributes_kept(model),
-        mode(model, training),
-        torch.no_grad(),
-        warnings.catch_warnings(),
-    ):
-        warnings.simplefilter("ignore")
-        try:
-            exported = torch.export.export(model, args, kwargs, strict=False)
-            exported = exported.run_decompositions(_DECOMPOSED)
-        except Exception as error:
-            raise TraceError(_remedy(model, error)) from error
-    return _Reader(model, exported).program()
-
-
-def _remedy(model: nn.Module, error: Exception) -> str:
-    first_line = (str(error).strip() or type(error).__name__).splitlines()[0]
-    kind = type(error).__name__
-    text = f"{type(model).__name__} could not be traced by torch.export ({kind}: {first_line}). "
-    if "DataDependent" in kind or "data-dependent" in str(error).lower():
-        return text + (
-            "Its control flow or a shape depends on the values of tensors. Move that decision out "
-            "of forward(), or rescale the submodule that does not contain it."
-        )
-    return text + (
-        "Check that model(*example_inputs) runs; if it does, rescale the submodules that "
-        "torch.export can capture."
-    )
+        untraced = Unsupported("training mode", "forward()", str(error))
+        return RescalingGraph(program, partition(program, [], [untraced]))
+    return RescalingGraph(program, partition(program, [_Reader(model, exported).program()]))
 
 
 class _Reader:
@@ -204,7 +159,7 @@ class _Reader:
             arguments["self"] = torch.zeros((), dtype=like.dtype).expand(like.shape)
         if not isinstance(op, torch._ops.OpOverload):
             return [Step(op, str(op), _module(node), arguments, outputs)]
-        step = Step(op, _name(op), _module(node), arguments, outputs)
+        step = Step(op, operator_name(op), _module(node), arguments, outputs)
         random = torch.Tag.nondeterministic_seeded in op.tags
         if not random and all(v.index in self.static for v in step.inputs()):
             self.static.update(v.index for v in outputs)
@@ -226,11 +181,7 @@ class _Reader:
 
 
 def _is_shaped(op: Any) -> bool:
-    return isinstance(op, torch._ops.OpOverload) and _name(op) in _SHAPED
-
-
-def _name(op: torch._ops.OpOverload) -> str:
-    return str(op._schema.name).replace("::", ".")
+    return isinstance(op, torch._ops.OpOverload) and operator_name(op) in _SHAPED
 
 
 def _with_constant_indices(steps: list[Step], constants: dict[int, Tensor]) -> list[Step]:

@@ -24,7 +24,7 @@ __all__ = [
     "changes",
     "observe",
     "runs",
-    "tolerances",
+    "tolerance",
 ]
 
 # Relative to the largest output. Rescaled weights are rounded once, so the outputs of a sound
@@ -176,10 +176,11 @@ def changes(
     return found
 
 
-def tolerances(model: nn.Module) -> tuple[float, float]:
-    """The tolerances of a model's finest and of its coarsest floating-point parameters."""
-    found = [TOLERANCE[x.dtype] for x in model.parameters() if x.dtype in TOLERANCE]
-    return min(found, default=0.0), max(found, default=0.0)
+def tolerance(model: nn.Module) -> float:
+    """The tolerance of a model's finest floating-point parameters."""
+    return min(
+        (TOLERANCE[x.dtype] for x in model.parameters() if x.dtype in TOLERANCE), default=0.0
+    )
 
 
 def _relative_change(old: Tensor, new: Tensor) -> float:
