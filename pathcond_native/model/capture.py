@@ -105,8 +105,9 @@ def _made_functional(graph: fx.Graph) -> bool:
 
 
 def _decomposes(op: torch._ops.OpOverload) -> bool:
-    key = torch._C.DispatchKey.CompositeImplicitAutograd
-    return torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), key)
+    schema, key = op._schema, torch._C.DispatchKey.CompositeImplicitAutograd
+    name = ".".join(filter(None, (schema.name, schema.overload_name)))
+    return torch._C._dispatch_has_kernel_for_dispatch_key(name, key)
 
 
 def _counterpart(op: torch._ops.OpOverload) -> torch._ops.OpOverload | None:

@@ -148,7 +148,7 @@ def _as(name: str, **arguments: object) -> _Lifted:
     return count
 
 
-def _batch_norm(lift: Lift, step: Step) -> Scaled:
+def _batch_norm(lift: Lift, step: Step) -> Scaled | Sequence[Scaled]:
     """One connection per channel, and a bias; none from the input to statistics of its own."""
     if step.arguments.get("training"):
         return CHANNEL_NORM.lift(lift, step)

@@ -13,6 +13,8 @@ together are a proof:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -85,7 +87,7 @@ def is_rounding(
     return explained and all(map(_is_rounded, model.parameters(), twin.parameters()))
 
 
-def _nudge(parameters: list[Tensor]) -> None:
+def _nudge(parameters: Sequence[Tensor]) -> None:
     """Move every entry by one rounding, up or down at random."""
     generator = torch.Generator().manual_seed(0)
     for x in parameters:
