@@ -8,7 +8,14 @@ import numpy
 import numpy.typing
 import typing
 
-__all__: list[str] = ["InvalidInput", "NotCanonical", "Solution", "build_info", "solve"]
+__all__: list[str] = [
+    "InvalidInput",
+    "NotCanonical",
+    "Solution",
+    "build_info",
+    "solve",
+    "solve_panels",
+]
 
 class InvalidInput(ValueError):
     pass
@@ -68,4 +75,25 @@ def solve(
 ) -> Solution:
     """
     Solves for B in compressed sparse columns (arrays read in place).
+    """
+
+def solve_panels(
+    neurons: typing.SupportsInt | typing.SupportsIndex,
+    g: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    parts: collections.abc.Sequence[
+        typing.Annotated[
+            collections.abc.Sequence[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]],
+            "FixedSize(3)",
+        ]
+    ],
+    *,
+    method: str,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
+    max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
+    u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    callback: typing.Any,
+) -> Solution | None:
+    """
+    Solves for tensors of g, each with the neurons that its channels enter and leave; None where that needs B itself.
     """

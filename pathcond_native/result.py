@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcond_native.arrays import Framework, Incidence
+from pathcond_native.structured import Graph
 
 __all__ = ["SolveResult"]
 
@@ -52,7 +53,7 @@ class SolveResult:
     """Wall time per stage."""
     history: npt.NDArray[np.float64]
     """(sweeps + 1,) F before the first sweep and after each."""
-    _incidence: Incidence
+    _incidence: Graph | Incidence
     _framework: Framework
 
     @cached_property

@@ -13,6 +13,7 @@ from pathcond_native import _core
 from pathcond_native.arrays import Incidence, read_incidence, read_weights
 from pathcond_native.errors import InvalidInputError
 from pathcond_native.result import SolveResult
+from pathcond_native.structured import Graph, check_length, solve_graph
 
 __all__ = ["solve"]
 
@@ -40,7 +41,9 @@ def solve(
             sparse matrix or array of any format (CSC is read in place), a torch sparse or dense
             tensor, a 2-D array, or a pair `(leaving, entering)` of row index lists per neuron.
             Any finite real entries are allowed; -1, 0, +1 with at most one of each per row is the
-            fast case. Repeated entries of a sparse matrix add up.
+            fast case. Repeated entries of a sparse matrix add up. A `RescalingGraph`, as `trace`
+            returns it, is faster still: B is then never formed, and where no rows are equal g is
+            read in place.
         g: (p,), finite and non-negative, NumPy or torch, any real dtype. Results come back in the
             same framework, dtype float64.
         method: "auto": merges equal rows, then exact steps for whole layers with a coarse step
@@ -78,11 +81,17 @@ def solve(
         "callback": callback,
     }
     weights, framework = read_weights(g)
-    incidence = read_incidence(B, len(weights))
-    if u0 is not None and len(start) != incidence.columns:
+    if isinstance(B, Graph):
+        check_length(B, len(weights))
+        incidence: Graph | Incidence = B
+        columns = B.shape[1]
+    else:
+        incidence = read_incidence(B, len(weights))
+        columns = incidence.columns
+    if u0 is not None and len(start) != columns:
         raise InvalidInputError(
             f"u0: expected one entry per neuron (column of B), of which there are "
-            f"{incidence.columns}, got {len(start)}"
+            f"{columns}, got {len(start)}"
         )
     try:
         solution, incidence = _solve(incidence, weights, options)
@@ -108,8 +117,12 @@ def solve(
 
 
 def _solve(
-    incidence: Incidence, g: Any, options: dict[str, Any]
-) -> tuple[_core.Solution, Incidence]:
+    incidence: Graph | Incidence, g: Any, options: dict[str, Any]
+) -> tuple[_core.Solution, Graph | Incidence]:
+    if not isinstance(incidence, Incidence):
+        if (solution := solve_graph(incidence, g, options)) is not None:
+            return solution, incidence
+        incidence = read_incidence(incidence.incidence(), len(g))
     try:
         return _call(incidence, g, options), incidence
     except _core.NotCanonical:

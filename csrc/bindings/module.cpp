@@ -6,6 +6,7 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
+#include <array>
 #include <chrono>
 #include <string>
 
@@ -116,6 +117,50 @@ Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::arra
   throw py::type_error("indices must be int32 or int64");
 }
 
+/// (g as 5-D view, entered, left) per parameter, see `Panel`.
+template <class G>
+std::optional<Solution> run_panels(std::int32_t neurons, const py::array& g,
+                                   const std::vector<std::array<py::array, 3>>& parts,
+                                   const Options& options) {
+  Panels<G> panels{neurons, g.size(), contiguous<G>(g), {}};
+  for (const auto& [weights, entered, left] : parts) {
+    if (weights.ndim() != 5 || !weights.dtype().is(g.dtype()))
+      throw py::type_error("every part of g must be 5-D and of g's dtype");
+    const auto check_ids = [&](const py::array& ids, py::ssize_t axis) {
+      if (!ids.dtype().is(py::dtype::of<std::int32_t>()) || ids.ndim() != 2 ||
+          !(ids.flags() & py::array::c_style) || ids.shape(0) != weights.shape(0) ||
+          ids.shape(1) != weights.shape(axis))
+        throw py::type_error("neurons must be contiguous int32, one per channel");
+      const auto* id = contiguous<std::int32_t>(ids);
+      for (py::ssize_t k = 0; k < ids.size(); ++k)
+        if (id[k] < -1 || id[k] >= neurons) throw py::value_error("no such neuron");
+    };
+    check_ids(entered, 1);
+    check_ids(left, 2);
+    const auto stride = [&](py::ssize_t axis) {
+      return static_cast<std::int64_t>(weights.strides(axis) / weights.itemsize());
+    };
+    panels.panels.push_back({contiguous<G>(weights), weights.shape(0), weights.shape(1),
+                             weights.shape(2), weights.shape(3), weights.shape(4), stride(0),
+                             stride(1), stride(2), stride(3), stride(4),
+                             contiguous<std::int32_t>(entered), contiguous<std::int32_t>(left)});
+  }
+  const py::gil_scoped_release release;
+  return solve(panels, options);
+}
+
+std::optional<Solution> solve_panels(std::int32_t neurons, const py::array& g,
+                                     const std::vector<std::array<py::array, 3>>& parts,
+                                     const std::string& method, std::optional<double> tolerance,
+                                     std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
+                                     int threads, const py::object& callback) {
+  const Options options{method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
+                        wrap(callback),      SignalPoll()};
+  if (g.dtype().is(py::dtype::of<float>())) return run_panels<float>(neurons, g, parts, options);
+  if (g.dtype().is(py::dtype::of<double>())) return run_panels<double>(neurons, g, parts, options);
+  throw py::type_error("g must be float32 or float64");
+}
+
 template <class T>
 py::array_t<T> to_numpy(const std::vector<T>& vector) {
   return py::array_t<T>(static_cast<py::ssize_t>(vector.size()), vector.data());
@@ -161,6 +206,10 @@ PYBIND11_MODULE(_core, module) {
   module.def("solve", &solve_arrays, "rows"_a, "indptr"_a, "indices"_a, "values"_a, "g"_a,
              py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a,
              "callback"_a, "Solves for B in compressed sparse columns (arrays read in place).");
+  module.def("solve_panels", &solve_panels, "neurons"_a, "g"_a, "parts"_a, py::kw_only(),
+             "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a, "callback"_a,
+             "Solves for tensors of g, each with the neurons that its channels enter and leave; "
+             "None where that needs B itself.");
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }
 

@@ -42,8 +42,8 @@ BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, Monit
 }
 
 void BlockState::count(const Block& block) {
-  touched_ += static_cast<double>(block.value.size());
-  monitor_.advance(std::ssize(block.value));
+  touched_ += static_cast<double>(block.stored());
+  monitor_.advance(block.stored());
 }
 
 double BlockState::passes() const {
@@ -70,7 +70,7 @@ void BlockState::move_to(const std::vector<double>& u) {
 void BlockState::absorb() {
   if (!originals_) {
     originals_ = {problem_.constant, problem_.leave_only, problem_.enter_only, {}};
-    for (const Block& block : problem_.blocks) originals_->blocks.push_back(block.value);
+    for (const Block& block : problem_.blocks) originals_->blocks.push_back(block.copied());
   }
   const Originals& from = *originals_;
   double largest = std::log(from.constant);
@@ -275,9 +275,8 @@ std::vector<Coupling> BlockState::strong_couplings() {
   for (const Block& block : problem_.blocks) {
     const auto source = problem_.group_begin[block.source];
     const auto target = problem_.group_begin[block.target];
-    block.for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
-      strong.offer(source + a, target + b,
-                   -x_[source + a] * block.value[k] * y_[target + b] / total_);
+    block.for_each_value([&](std::int32_t a, std::int32_t b, double w) {
+      strong.offer(source + a, target + b, -x_[source + a] * w * y_[target + b] / total_);
     });
     count(block);
   }

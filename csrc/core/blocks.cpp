@@ -10,52 +10,98 @@
 namespace pathcond {
 namespace {
 
-/// A dense value costs 8 bytes, a sparse one 12 and an indirection.
-constexpr double kDenseFill = 0.4;
+// Independent partial sums, so that the compiler may use vectors without reordering any sum.
+constexpr std::int64_t kLanes = 16;
 
-PATHCOND_SIMD double dot(const double* a, const double* b, std::int64_t n) {
-  // Independent partial sums, so that the compiler may use vectors without reordering any sum.
-  constexpr std::int64_t kLanes = 16;
+template <class W>
+[[gnu::always_inline]] inline double dot_lanes(const W* w, const double* x, std::int64_t n) {
   double lane[kLanes] = {};
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j) lane[j] += a[i + j] * b[i + j];
+    for (std::int64_t j = 0; j < kLanes; ++j) lane[j] += static_cast<double>(w[i + j]) * x[i + j];
   double sum = 0;
-  for (; i < n; ++i) sum += a[i] * b[i];
+  for (; i < n; ++i) sum += static_cast<double>(w[i]) * x[i];
   for (const double part : lane) sum += part;
   return sum;
 }
 
-PATHCOND_SIMD void add_scaled(double* __restrict__ to, const double* __restrict__ from,
-                              double factor, std::int64_t n) {
-  for (std::int64_t i = 0; i < n; ++i) to[i] += factor * from[i];
+template <class W>
+[[gnu::always_inline]] inline void add_lanes(double* __restrict__ to, const W* __restrict__ w,
+                                             double factor, std::int64_t n) {
+  for (std::int64_t i = 0; i < n; ++i) to[i] += factor * static_cast<double>(w[i]);
 }
 
-PATHCOND_SIMD double dot_and_add(const double* __restrict__ w, const double* __restrict__ x,
-                                 double* __restrict__ to, double factor, std::int64_t n) {
-  constexpr std::int64_t kLanes = 16;
+template <class W>
+[[gnu::always_inline]] inline double dot_and_add_lanes(const W* __restrict__ w,
+                                                       const double* __restrict__ x,
+                                                       double* __restrict__ to, double factor,
+                                                       std::int64_t n) {
   double lane[kLanes] = {};
   std::int64_t i = 0;
   for (; i + kLanes <= n; i += kLanes)
     for (std::int64_t j = 0; j < kLanes; ++j) {
-      lane[j] += w[i + j] * x[i + j];
-      to[i + j] += factor * w[i + j];
+      const auto value = static_cast<double>(w[i + j]);
+      lane[j] += value * x[i + j];
+      to[i + j] += factor * value;
     }
   double sum = 0;
   for (; i < n; ++i) {
-    sum += w[i] * x[i];
-    to[i] += factor * w[i];
+    const auto value = static_cast<double>(w[i]);
+    sum += value * x[i];
+    to[i] += factor * value;
   }
   for (const double part : lane) sum += part;
   return sum;
 }
 
+PATHCOND_SIMD double dot(const double* w, const double* x, std::int64_t n) {
+  return dot_lanes(w, x, n);
+}
+PATHCOND_SIMD double dot(const float* w, const double* x, std::int64_t n) {
+  return dot_lanes(w, x, n);
+}
+PATHCOND_SIMD void add_scaled(double* to, const double* w, double factor, std::int64_t n) {
+  add_lanes(to, w, factor, n);
+}
+PATHCOND_SIMD void add_scaled(double* to, const float* w, double factor, std::int64_t n) {
+  add_lanes(to, w, factor, n);
+}
+PATHCOND_SIMD double dot_and_add(const double* w, const double* x, double* to, double factor,
+                                 std::int64_t n) {
+  return dot_and_add_lanes(w, x, to, factor, n);
+}
+PATHCOND_SIMD double dot_and_add(const float* w, const double* x, double* to, double factor,
+                                 std::int64_t n) {
+  return dot_and_add_lanes(w, x, to, factor, n);
+}
+
+/// Calls use(first column, stride, scale) with the values of a dense block in their own type.
+template <class Use>
+void with_columns(const Block& block, const Use& use) {
+  const Borrowed& held = block.borrowed;
+  if (held.single)
+    use(held.single, held.stride, held.scale);
+  else if (held.twice)
+    use(held.twice, held.stride, held.scale);
+  else
+    use(block.value.data(), static_cast<std::int64_t>(block.rows), 1.0);
+}
+
 }  // namespace
+
+std::vector<double> Block::copied() const {
+  if (!borrowed) return value;
+  std::vector<double> copy;
+  copy.reserve(static_cast<std::size_t>(stored()));
+  for_each_value([&](std::int32_t, std::int32_t, double w) { copy.push_back(w); });
+  return copy;
+}
 
 void Block::gather(const double* x, double* right) const {
   if (dense()) {
-    for (std::int32_t b = 0; b < columns; ++b)
-      right[b] = dot(&value[static_cast<std::size_t>(b) * rows], x, rows);
+    with_columns(*this, [&](const auto* w, std::int64_t stride, double scale) {
+      for (std::int32_t b = 0; b < columns; ++b) right[b] = scale * dot(w + b * stride, x, rows);
+    });
     return;
   }
   for (std::int32_t b = 0; b < columns; ++b) {
@@ -68,8 +114,10 @@ void Block::gather(const double* x, double* right) const {
 void Block::scatter(const double* y, double* left) const {
   std::fill_n(left, rows, 0.0);
   if (dense()) {
-    for (std::int32_t b = 0; b < columns; ++b)
-      add_scaled(left, &value[static_cast<std::size_t>(b) * rows], y[b], rows);
+    with_columns(*this, [&](const auto* w, std::int64_t stride, double scale) {
+      for (std::int32_t b = 0; b < columns; ++b)
+        add_scaled(left, w + b * stride, scale * y[b], rows);
+    });
     return;
   }
   for (std::int32_t b = 0; b < columns; ++b)
@@ -79,8 +127,10 @@ void Block::scatter(const double* y, double* left) const {
 void Block::gather_scatter(const double* x, const double* y, double* right, double* left) const {
   std::fill_n(left, rows, 0.0);
   if (dense()) {
-    for (std::int32_t b = 0; b < columns; ++b)
-      right[b] = dot_and_add(&value[static_cast<std::size_t>(b) * rows], x, left, y[b], rows);
+    with_columns(*this, [&](const auto* w, std::int64_t stride, double scale) {
+      for (std::int32_t b = 0; b < columns; ++b)
+        right[b] = scale * dot_and_add(w + b * stride, x, left, scale * y[b], rows);
+    });
     return;
   }
   for (std::int32_t b = 0; b < columns; ++b) {
@@ -104,6 +154,8 @@ double Block::largest_exponent(const std::vector<double>& values, const double* 
 
 void Block::absorb(const std::vector<double>& values, const double* u_source,
                    const double* u_target, double offset) {
+  value.resize(values.size());
+  borrowed = {};
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
     if (values[k] > 0)
       value[k] = std::exp(std::log(values[k]) + u_source[a] - u_target[b] - offset);
@@ -163,7 +215,7 @@ void add_blocks(std::int32_t target, std::vector<std::int64_t>& pairs,
   };
   std::sort(sources.begin(), sources.end());
   for (const auto source : sources) {
-    Block block{source, target, size(source), size(target), {}, {}, {}};
+    Block block{source, target, size(source), size(target), {}, {}, {}, {}};
     const auto cells =
         static_cast<std::size_t>(block.rows) * static_cast<std::size_t>(block.columns);
     const auto count = static_cast<std::size_t>(std::exchange(pairs[source], 0));
@@ -236,7 +288,7 @@ void fill_blocks(const PairProblem& pairs, const std::vector<Place>& place, Bloc
 
 }  // namespace
 
-BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition) {
+BlockProblem without_blocks(const PairProblem& pairs, const Partition& partition) {
   BlockProblem problem;
   problem.rows = static_cast<double>(pairs.rows);
   problem.constant = pairs.constant;
@@ -246,6 +298,11 @@ BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition) 
   problem.in_blocks.resize(problem.coarse.size());
   problem.out_blocks.resize(problem.coarse.size());
   order_neurons(pairs, partition, problem);
+  return problem;
+}
+
+BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition) {
+  BlockProblem problem = without_blocks(pairs, partition);
   const auto place = places(partition, problem);
   allocate_blocks(pairs, place, problem);
   fill_blocks(pairs, place, problem);

@@ -8,17 +8,34 @@
 
 namespace pathcond {
 
+/// A matrix of weights that stays where the caller has it, column by column; nothing when both
+/// pointers are null.
+struct Borrowed {
+  const float* single = nullptr;
+  const double* twice = nullptr;
+  std::int64_t stride = 0;  ///< from one column to the next
+  double scale = 1;         ///< the weights are this times what is stored
+
+  explicit operator bool() const { return single != nullptr || twice != nullptr; }
+};
+
 /// The merged weights of all pairs that leave `source` and enter `target`. Where most pairs exist
 /// the block is a dense matrix, else it is sparse; either way it is stored by target neuron, and
-/// neurons count from the start of their group.
+/// neurons count from the start of their group. A dense matrix may be the caller's own.
 struct Block {
   std::int32_t source, target;      ///< groups
   std::int32_t rows, columns;       ///< neurons of source and target
   std::vector<std::int64_t> ptr;    ///< sparse: columns + 1
   std::vector<std::int32_t> index;  ///< sparse: source neuron of every value
   std::vector<double> value;        ///< dense: rows x columns, column by column
+  Borrowed borrowed;                ///< in place of `value`
 
   bool dense() const { return ptr.empty(); }
+  std::int64_t stored() const {
+    return dense() ? static_cast<std::int64_t>(rows) * columns : std::ssize(value);
+  }
+  /// The values, in the order in which `value` holds or would hold them.
+  std::vector<double> copied() const;
 
   /// right_b = sum_a W_ab x_a
   void gather(const double* x, double* right) const;
@@ -37,11 +54,26 @@ struct Block {
       }
     }
   }
+  /// Calls visit(source neuron, target neuron, value) for every value.
+  template <class Visit>
+  void for_each_value(const Visit& visit) const {
+    if (!borrowed) {
+      for_each([&](std::int32_t a, std::int32_t b, std::size_t k) { visit(a, b, value[k]); });
+      return;
+    }
+    for (std::int32_t b = 0; b < columns; ++b)
+      for (std::int32_t a = 0; a < rows; ++a) {
+        const auto k = b * borrowed.stride + a;
+        const double w =
+            borrowed.single ? static_cast<double>(borrowed.single[k]) : borrowed.twice[k];
+        visit(a, b, borrowed.scale * w);
+      }
+  }
 
   /// Largest log V_ab + u_a - u_b over the values V given; minus infinity without a positive one.
   double largest_exponent(const std::vector<double>& values, const double* u_source,
                           const double* u_target) const;
-  /// W_ab <- exp(log V_ab + u_a - u_b - offset)
+  /// W_ab <- exp(log V_ab + u_a - u_b - offset); the block owns its values from then on.
   void absorb(const std::vector<double>& values, const double* u_source, const double* u_target,
               double offset);
 };
@@ -68,5 +100,11 @@ struct BlockProblem {
 };
 
 BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition);
+
+/// The neurons of a block problem in order, with what they have in no pair; blocks are yet to come.
+BlockProblem without_blocks(const PairProblem& pairs, const Partition& partition);
+
+/// From this fill on a dense matrix is smaller and faster than a sparse one.
+inline constexpr double kDenseFill = 0.4;
 
 }  // namespace pathcond

@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <initializer_list>
 #include <optional>
 #include <span>
 #include <vector>
@@ -33,10 +32,10 @@ struct PairProblem {
   std::int64_t pairs() const { return static_cast<std::int64_t>(leave.size()); }
 };
 
-/// Multiplies merged weights by a power of two so that the largest is about 1. False, and nothing
-/// done, if the smallest would come close to underflow.
-bool normalise(double& constant, double& log_scale,
-               std::initializer_list<std::vector<double>*> weights);
+/// Multiplies merged weights by a power of two so that the largest is about 1, and returns it.
+/// nullopt, and nothing done, if the smallest would come close to underflow.
+std::optional<double> normalise(double& constant, double& log_scale,
+                                const std::vector<std::vector<double>*>& weights);
 
 struct ColumnProblem;
 

@@ -332,7 +332,7 @@ class PairMerge {
 }  // namespace
 
 bool PairProblem::normalise() {
-  return pathcond::normalise(constant, log_scale, {&leave_only, &enter_only, &weight});
+  return pathcond::normalise(constant, log_scale, {&leave_only, &enter_only, &weight}).has_value();
 }
 
 template <class Index, class Value, class G>

@@ -7,8 +7,8 @@
 
 namespace pathcond {
 
-bool normalise(double& constant, double& log_scale,
-               std::initializer_list<std::vector<double>*> weights) {
+std::optional<double> normalise(double& constant, double& log_scale,
+                                const std::vector<std::vector<double>*>& weights) {
   double smallest = std::numeric_limits<double>::infinity(), largest = 0;
   const auto look = [&](double value) {
     largest = std::max(largest, value);
@@ -20,13 +20,13 @@ bool normalise(double& constant, double& log_scale,
   // Leaves room for the e^(+-u) of level sweeps.
   constexpr int kLargestSpread = 600;
   const int exponent = std::ilogb(largest);
-  if (exponent - std::ilogb(smallest) > kLargestSpread) return false;
+  if (exponent - std::ilogb(smallest) > kLargestSpread) return std::nullopt;
   const double scale = std::ldexp(1.0, -exponent);
   constant *= scale;
   for (auto* values : weights)
     for (double& value : *values) value *= scale;
   log_scale += exponent * std::numbers::ln2;
-  return true;
+  return scale;
 }
 
 }  // namespace pathcond

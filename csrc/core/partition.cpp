@@ -59,6 +59,15 @@ std::vector<std::int32_t> twins(const PairProblem& problem) {
   return number(key);
 }
 
+Graph listed(const std::vector<std::vector<std::int32_t>>& predecessors) {
+  Graph graph{{0}, {}};
+  for (const auto& list : predecessors) {
+    graph.predecessor.insert(graph.predecessor.end(), list.begin(), list.end());
+    graph.ptr.push_back(std::ssize(graph.predecessor));
+  }
+  return graph;
+}
+
 Graph quotient(const PairProblem& problem, const std::vector<std::int32_t>& group) {
   std::vector<std::vector<std::int32_t>> predecessors(static_cast<std::size_t>(count(group)));
   for (std::size_t b = 0; b < group.size(); ++b) {
@@ -69,12 +78,7 @@ Graph quotient(const PairProblem& problem, const std::vector<std::int32_t>& grou
     std::sort(list.begin(), list.end());
     list.erase(std::unique(list.begin(), list.end()), list.end());
   }
-  Graph graph{{0}, {}};
-  for (const auto& list : predecessors) {
-    graph.predecessor.insert(graph.predecessor.end(), list.begin(), list.end());
-    graph.ptr.push_back(std::ssize(graph.predecessor));
-  }
-  return graph;
+  return listed(predecessors);
 }
 
 /// Length of the longest path that ends in each node; empty if there is a cycle.
@@ -153,6 +157,15 @@ Partition arrange(const std::vector<std::int32_t>& group, const std::vector<std:
   return result;
 }
 
+/// By depth, or by colour where there are cycles; no groups at all where they are too many and too
+/// closely linked for the coarse step.
+Partition arrange(const std::vector<std::int32_t>& group, const Graph& graph) {
+  const auto links = std::ssize(graph.predecessor);
+  if (graph.nodes() > kMaxDenseGroups && links > graph.nodes() * kMaxLinksPerGroup) return {};
+  const auto depth = depths(graph);
+  return arrange(group, depth.empty() ? colours(graph) : depth);
+}
+
 /// A hash of the set of rows that every neuron has, each described by its entry and by the names
 /// and values of the row's other entries.
 std::vector<std::uint64_t> neighbourhoods(const ColumnProblem& problem,
@@ -185,15 +198,22 @@ std::vector<std::uint64_t> neighbourhoods(const ColumnProblem& problem,
 
 }  // namespace
 
+std::vector<std::int32_t> number_groups(const std::vector<std::uint64_t>& keys) {
+  return number(keys);
+}
+
+Partition arrange_groups(const std::vector<std::int32_t>& group,
+                         const std::vector<std::pair<std::int32_t, std::int32_t>>& arcs) {
+  std::vector<std::vector<std::int32_t>> predecessors(static_cast<std::size_t>(count(group)));
+  for (const auto& [source, target] : arcs) predecessors[target].push_back(source);
+  return arrange(group, listed(predecessors));
+}
+
 Partition partition(const PairProblem& problem) {
   const auto group = twins(problem);
-  if (const auto groups = count(group); groups <= kMaxGroups) {
-    const Graph graph = quotient(problem, group);
-    const auto links = std::ssize(graph.predecessor);
-    if (groups <= kMaxDenseGroups || links <= groups * kMaxLinksPerGroup) {
-      const auto depth = depths(graph);
-      return arrange(group, depth.empty() ? colours(graph) : depth);
-    }
+  if (count(group) <= kMaxGroups) {
+    auto found = arrange(group, quotient(problem, group));
+    if (found.groups() > 0) return found;
   }
   const auto depth = depths({problem.enter_ptr, problem.leave});
   if (depth.empty()) return {};

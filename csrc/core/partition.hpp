@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <utility>
 #include <vector>
 
 #include "core/columns.hpp"
@@ -24,6 +25,14 @@ struct Partition {
 /// No groups at all (groups() == 0) when the graph has cycles and its neurons share too few
 /// neighbours: sweeps by sets would then be slower than a general method.
 Partition partition(const PairProblem& problem);
+
+/// Numbers equal keys by first appearance.
+std::vector<std::int32_t> number_groups(const std::vector<std::uint64_t>& keys);
+
+/// Arranges given groups, none of which shares a row with itself; rows lead from the first to the
+/// second group of an arc. No groups at all where they are too many and too closely linked.
+Partition arrange_groups(const std::vector<std::int32_t>& group,
+                         const std::vector<std::pair<std::int32_t, std::int32_t>>& arcs);
 
 /// Coarse groups for problems without levels, H entries: neurons with the same
 /// neighbours, or, where these are too many sets, with the same kinds of neighbours.

@@ -245,7 +245,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   const bool in_range =
       summary.positive > 0 &&
       (pairs ? pairs->normalise()
-             : normalise(columns->constant, columns->log_scale, {&columns->weight}));
+             : normalise(columns->constant, columns->log_scale, {&columns->weight}).has_value());
   watch.lap("merge");
 
   solution.rows = summary.positive;
@@ -287,6 +287,38 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
     solve_by_columns(*columns, setting, progress, solution);
   return solution;
 }
+
+template <class G>
+std::optional<Solution> solve(const Panels<G>& panels, const Options& options) {
+  check(options, panels.rows, panels.neurons, static_cast<std::size_t>(panels.rows));
+  if (options.method == Method::cd) return std::nullopt;
+  Solution solution;
+  Stopwatch watch(solution);
+  Monitor monitor(options.poll);
+  auto merged = merge_panels(panels, options.threads, monitor);
+  if (!merged) return std::nullopt;
+  watch.lap("merge");
+
+  solution.rows = merged->ends.rows;
+  solution.merged_rows = merged->merged_rows;
+  solution.frozen = merged->ends.frozen;
+  solution.u =
+      options.u0.empty() ? Vector(static_cast<std::size_t>(panels.neurons), 0.0) : options.u0;
+  Progress progress(static_cast<double>(solution.rows), merged->ends.log_scale,
+                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
+                    options.callback);
+  if (solution.rows == 0) {
+    solution.history = progress.history();
+    return solution;
+  }
+  const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
+                        monitor, watch};
+  solve_by_blocks(std::move(merged->blocks), setting, progress, solution);
+  return solution;
+}
+
+template std::optional<Solution> solve(const Panels<float>&, const Options&);
+template std::optional<Solution> solve(const Panels<double>&, const Options&);
 
 #define PATHCOND_SOLVE(Index, Value)                                                   \
   template Solution solve(const IncidenceView<Index, Value>&, std::span<const float>,  \

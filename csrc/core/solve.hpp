@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "core/incidence.hpp"
+#include "core/panels.hpp"
 #include "core/progress.hpp"
 
 namespace pathcond {
@@ -56,6 +57,12 @@ struct Solution {
 
   bool converged() const { return status == Status::converged; }
 };
+
+/// As below, from tensors in place of B.
+/// nullopt where only B itself serves: see `merge_panels`, and the paper's method, which visits
+/// neurons in order.
+template <class G>
+std::optional<Solution> solve(const Panels<G>& panels, const Options& options);
 
 /// Minimises F(u) = p log sum_i g_i exp((Bu)_i) - sum_i (Bu)_i over the rows with g_i > 0.
 /// Throws InvalidInput or NotCanonical before any work.

@@ -21,6 +21,7 @@ __all__ = [
     "ADDED_PRODUCT",
     "CONCATENATION",
     "GATED_LINEAR",
+    "OVERWRITING",
     "POWER",
     "PRODUCT",
     "QUOTIENT",
@@ -98,6 +99,32 @@ def _joined(new_axis: bool) -> Rule:
         return lift.tape.combine(lambda xs: join(xs, shapes, axis), [lift[v] for v in values])
 
     return Rule(scale, lift)
+
+
+def _overwritten(step: Step, x: Tensor, part: Tensor) -> Tensor:
+    """x with the slice that the step names replaced by `part`; other axes stay compressed."""
+    axis, place = step["dim"] % x.dim(), [step[name] for name in ("start", "end", "step")]
+    sizes = [max(a, b) for a, b in zip(x.shape, part.shape, strict=True)]
+    sizes[axis] = step["self"].shape[axis]
+    smaller = [*sizes[:axis], step["src"].shape[axis], *sizes[axis + 1 :]]
+    return x.expand(sizes).slice_scatter(part.expand(smaller), axis, *place)
+
+
+def _overwriting_scale(scales: Scales, step: Step) -> Tensor:
+    """Zeros that overwrite go with any scale; entries of a parameter that go unused keep theirs."""
+    x, part = step["self"], step["src"]
+    ids = scales[x]
+    if scales.is_static(x):
+        axis, place = step["dim"] % ids.dim(), slice(step["start"], step["end"], step["step"])
+        gone = compressed.expand(ids, x.shape, [axis]).movedim(axis, 0)[place]
+        scales.pin(gone, f"is overwritten by {step.place}")
+    zeros = scales.is_zero(part)
+    return _overwritten(step, ids, _any_scale(scales, step, part, [ids]) if zeros else scales[part])
+
+
+def _overwriting_lift(lift: Lift, step: Step) -> Scaled:
+    parts = [lift[step["self"]], lift[step["src"]]]
+    return lift.tape.combine(lambda xs: _overwritten(step, *xs), parts)
 
 
 def _operand(lift: Lift, x: Any) -> Scaled:
@@ -197,6 +224,7 @@ def _weight_norm_lift(lift: Lift, step: Step) -> Scaled:
 SUM = Rule(_sum_scale, _sum_lift)
 CONCATENATION = _joined(new_axis=False)
 STACK = _joined(new_axis=True)
+OVERWRITING = Rule(_overwriting_scale, _overwriting_lift)
 ADDED_PRODUCT = Rule(_added_product_scale, _added_product_lift)
 PRODUCT = Rule(_product_scale, _product_lift)
 QUOTIENT = Rule(_quotient_scale, _quotient_lift)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from ..errors import InvalidInputError
 from .groups import Partition, Pinned, Unsupported
+from .panels import Panel, panel
 from .program import ParameterInfo, Program
 
 if TYPE_CHECKING:
@@ -141,6 +142,28 @@ class RescalingGraph:
         column_of = self.partition.column_of
         entered, left = column_of[use.emitted.numpy()], column_of[use.consumed.numpy()]
         return (entered, left) if max(entered.max(), left.max()) >= 0 else None
+
+    @cached_property
+    def panels(self) -> tuple[tuple[slice, Panel], ...] | None:
+        """Per parameter its rows of B and how to sum g over them; None if products occur in B."""
+        found = []
+        none = np.full(1, -1, dtype=np.int32)
+        for number, info in enumerate(self.parameters):
+            entered, left = self.columns(number) or (none, none)
+            if max(entered.max(), left.max()) >= self.shape[1]:
+                return None
+            rows = slice(info.offset, info.offset + info.size)
+            found.append((rows, panel(info.shape or (1,), entered, left)))
+        return tuple(found)
+
+    def multiply(self, u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """B u, float64 (p,)."""
+        u, v = self.extended(u), np.zeros(self.shape[0])
+        for number, info in enumerate(self.parameters):
+            if (columns := self.columns(number)) is not None:
+                part = v[info.offset : info.offset + info.size].reshape(info.shape)
+                part += u[columns[1]] - u[columns[0]]
+        return v
 
     def extended(self, u: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
         """u (H), then its integer combinations, then 0: what `columns` refers to."""

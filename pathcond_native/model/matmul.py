@@ -80,12 +80,11 @@ def _matmul_scale(scales: Scales, step: Step) -> Tensor:
         raise NoRule("it multiplies two parameters")
     if any(static):
         return _by_weight(scales, step, left=static[0])
-    if scales.is_one(a):
-        ids = scales.uniform(_matrix(scales[b], rank, left=False), [rank - 2])
-    elif scales.is_one(b):
+    if scales.is_one(b):
         ids = scales.uniform(_matrix(scales[a], rank, left=True), [rank - 1])
     else:
-        raise NoRule("it multiplies two scaled matrices")
+        scales.pin_value(a, f"decides the weights of {step.place}")
+        ids = scales.uniform(_matrix(scales[b], rank, left=False), [rank - 2])
     return _result(step, ids)
 
 

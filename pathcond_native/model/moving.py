@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import torch
 from torch import Tensor
 from torch.nn import functional
 
@@ -100,28 +101,26 @@ def _padded_axes(step: Step) -> list[int]:
     return [-1 - k for k in range(len(pad) // 2) if pad[2 * k] or pad[2 * k + 1]]
 
 
-def _pads_zeros(step: Step) -> bool:
-    if step.arguments.get("mode", "constant") != "constant" or "padding" in step.arguments:
-        return False
-    if step["value"]:
-        raise NoRule("it pads with a constant other than 0")
-    return True
+def _pads_a_constant(step: Step) -> bool:
+    return step.arguments.get("mode", "constant") == "constant" and "padding" not in step.arguments
 
 
 _COPYING_PAD = picks(_padded_axes)
 
 
 def _pad_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:
-    """Zeros go with any scale: on stored axes they get scales of their own."""
-    if not _pads_zeros(step):
+    """Zeros go with any scale: on stored axes they get their own. Other constants have scale 1."""
+    if not _pads_a_constant(step):
         return _COPYING_PAD.scale(scales, step)
-    ids = scales[step["self"]]
+    ids, axes = scales[step["self"]], _padded_axes(step)
+    if step["value"]:
+        ids = compressed.expand(ids, step["self"].shape, axes)
     amounts = [0] * (2 * ids.dim())
-    for axis in _padded_axes(step):
-        if ids.shape[axis] > 1:
+    for axis in axes:
+        if ids.shape[axis] > 1 or step["value"]:
             for side in (0, 1):
                 amounts[2 * (-1 - axis) + side] = step["pad"][2 * (-1 - axis) + side]
-    padded = functional.pad(ids, amounts, value=-1)
+    padded = functional.pad(ids, amounts, value=0 if step["value"] else -1)
     empty = padded < 0
     missing = int(empty.sum())
     if missing:
@@ -132,11 +131,15 @@ def _pad_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:
 
 
 def _pad_lift(lift: Lift, step: Step) -> Scaled | Sequence[Scaled]:
-    if not _pads_zeros(step):
+    if not _pads_a_constant(step):
         return _COPYING_PAD.lift(lift, step)
     x, pad = step["self"], list(step["pad"])
     full = lift.full(x, [axis % len(x.shape) for axis in _padded_axes(step)])
-    return full.map(lambda t: functional.pad(t, pad))
+    padded = full.map(lambda t: functional.pad(t, pad))
+    if not step["value"]:
+        return padded
+    frame = functional.pad(torch.zeros_like(full.value), pad, value=step["value"])
+    return padded + lift.squared(frame)
 
 
 def _unfold_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:

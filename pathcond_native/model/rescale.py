@@ -112,16 +112,14 @@ def rescale_(
             g = diag_g(model, example_inputs, graph=graph).cpu().numpy()
         if not g.any():
             return _nothing(graph, clock, "no path reaches an output")
-        with clock.stage("incidence"):
-            B = graph.incidence()
         with clock.stage("solve"):
-            result = solve(B, g, method=method, tol=tol, max_sweeps=max_sweeps, threads=threads)
+            result = solve(graph, g, method=method, tol=tol, max_sweeps=max_sweeps, threads=threads)
         with clock.stage("evaluate"):
             log2 = exponents(np.asarray(result.u), strength, round_to)
             reached = result
             if strength != 1.0 or round_to:  # F where the network is now: no sweep from there
                 u = 2.0 * math.log(2.0) * log2
-                reached = solve(B, g, u0=u, max_sweeps=0, threads=threads)
+                reached = solve(graph, g, u0=u, max_sweeps=0, threads=threads)
         if verify:
             verification = _apply_and_verify(model, graph, log2, round_to, originals, call, clock)
         else:

@@ -246,6 +246,7 @@ FAMILIES: tuple[Family, ...] = (
         {
             **_aten("cat", arithmetic.CONCATENATION),
             **_aten("stack", arithmetic.STACK),
+            **_aten("slice_scatter", arithmetic.OVERWRITING),
             **_aten("split split_with_sizes chunk tensor_split unbind slice", moving.ONE_AXIS),
             **_aten("narrow", moving.ONE_AXIS),
             **_aten("select", moving.ONE_AXIS),

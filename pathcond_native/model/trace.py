@@ -22,7 +22,7 @@ from .training import differs_in_training
 __all__ = ["trace"]
 
 # What they yield depends on the shape of their operand, not on its values.
-_SHAPED = {f"aten.{name}" for name in ("zeros_like", "ones_like", "full_like")} | {
+_SHAPED = {f"aten.{name}" for name in ("zero", "zeros_like", "ones_like", "full_like")} | {
     f"aten.{name}" for name in ("new_zeros", "new_ones", "new_full")
 }
 _INDEX_OF = {

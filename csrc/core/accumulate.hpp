@@ -1,0 +1,39 @@
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstdint>
+#include <limits>
+
+/// Sums over axes of an array that is read once, in the order in which it lies in memory.
+namespace pathcond {
+
+/// What one look at entries of g tells.
+struct Look {
+  double smallest = std::numeric_limits<double>::infinity();
+  double largest = 0;
+  bool positive = true;  ///< all of them; false for NaN
+
+  void add(const Look& other) {
+    smallest = std::min(smallest, other.smallest);
+    largest = std::max(largest, other.largest);
+    positive = positive && other.positive;
+  }
+};
+
+/// One axis of a loop nest: its length, its stride in g and its stride in the sums (0: summed).
+struct Axis {
+  std::int64_t size, stride, to;
+};
+
+using Nest = std::array<Axis, 4>;
+
+/// Adds every entry to its sum, after a look at it; the axes in any order.
+template <class G>
+Look accumulate(const G* g, const Nest& axes, double* to);
+
+/// A look at a matrix that stays where it is; `stride` leads from one column to the next.
+template <class G>
+Look inspect(const G* g, std::int64_t columns, std::int64_t stride, std::int64_t rows);
+
+}  // namespace pathcond

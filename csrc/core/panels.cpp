@@ -1,0 +1,537 @@
+#include "core/panels.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <cmath>
+#include <limits>
+#include <map>
+#include <utility>
+
+#include "core/accumulate.hpp"
+#include "core/errors.hpp"
+#include "core/hash.hpp"
+#include "core/parallel.hpp"
+#include "core/partition.hpp"
+
+namespace pathcond {
+namespace {
+
+/// Tasks are cut by entries, never by workers: no sum depends on the number of threads.
+constexpr std::int64_t kEntriesPerTask = 1 << 17;
+/// Below this many entries per rectangle, pairs are collected one by one.
+constexpr std::int64_t kSmallRectangle = 64;
+
+/// Where a neuron of B stands: its group, or -1 for the scale 1, and its number in the group.
+struct Place {
+  std::int32_t group, neuron;
+};
+
+/// Positions of one axis of a panel that run through a whole group in order, or through none.
+struct Run {
+  std::int64_t begin, end;
+  std::int32_t group;
+
+  std::int64_t size() const { return end - begin; }
+};
+
+/// One positive sum of the entries between two channels.
+struct Pair {
+  std::int32_t entered, left;
+  std::int32_t count;  ///< entries with g > 0
+  double weight;
+};
+
+/// What a rectangle of a panel, entries that enter one run and leave another, adds to.
+enum class Sink { block, borrowed, enter_only, leave_only, constant, pairs };
+
+struct Rectangle {
+  std::size_t panel;
+  Sink sink;
+  Run enters{}, leaves{};
+  std::size_t block = 0;
+};
+
+struct Task {
+  std::size_t rectangle;
+  std::int64_t begin, end;  ///< of the axis that is cut
+  Look look;
+  std::vector<double> sums;  ///< enter_only, leave_only, constant
+  std::vector<Pair> pairs;
+};
+
+template <class G>
+class PanelMerge {
+ public:
+  PanelMerge(const Panels<G>& input, int threads, Monitor& monitor)
+      : input_(input), threads_(threads), monitor_(monitor) {
+    const auto H = static_cast<std::size_t>(input.neurons);
+    ends_.neurons = input.neurons;
+    ends_.degree.assign(H, 0.0);
+    ends_.frozen.assign(H, 1);
+    ends_.leave_only.assign(H, 0.0);
+    ends_.enter_only.assign(H, 0.0);
+  }
+
+  std::optional<MergedPanels> run() {
+    group_neurons();
+    cut_rectangles();
+    if (!arrange()) return std::nullopt;
+    allocate_blocks();
+    cut_tasks();
+    const auto workers =
+        static_cast<int>(std::clamp<std::int64_t>(input_.rows / kEntriesPerWorker, 1, threads_));
+    std::atomic<std::size_t> next = 0;
+    run_workers(workers, [&](int worker) {
+      for (std::size_t k = next++; k < tasks_.size(); k = next++) {
+        work(tasks_[k]);
+        if (worker == 0) monitor_.advance(kEntriesPerTask);  // signals are for the calling thread
+      }
+    });
+    for (const Task& task : tasks_) {
+      count(task);
+      add(task);
+    }
+    return finish();
+  }
+
+ private:
+  const Panel<G>& panel(const Rectangle& rectangle) const { return input_.panels[rectangle.panel]; }
+  Place place(std::int32_t id) const {
+    return id < 0 ? Place{-1, 0} : place_[static_cast<std::size_t>(id)];
+  }
+
+  /// Neurons that appear in the same places of the same panels form a group.
+  void group_neurons() {
+    std::vector<std::uint64_t> key(static_cast<std::size_t>(input_.neurons), 0);
+    for (std::size_t t = 0; t < input_.panels.size(); ++t) {
+      const auto& p = input_.panels[t];
+      const auto name = [&](const std::int32_t* ids, std::int64_t n, std::uint64_t role) {
+        for (std::int64_t k = 0; k < n; ++k)
+          if (ids[k] >= 0) key[static_cast<std::size_t>(ids[k])] += hash_bits(2 * t + role);
+      };
+      name(p.entered, p.batch * p.enters, 0);
+      name(p.left, p.batch * p.leaves, 1);
+    }
+    group_ = number_groups(key);
+    std::vector<std::int32_t> size;
+    for (const auto group : group_) {
+      if (group >= std::ssize(size)) size.resize(static_cast<std::size_t>(group) + 1, 0);
+      place_.push_back({group, size[static_cast<std::size_t>(group)]++});
+    }
+    size_ = std::move(size);
+  }
+
+  /// Runs of one axis; empty if it does not go through whole groups in order.
+  std::vector<Run> runs(const std::int32_t* ids, std::int64_t n) const {
+    std::vector<Run> found;
+    for (std::int64_t k = 0; k < n;) {
+      const Place first = place(ids[k]);
+      std::int64_t end = k + 1;
+      if (first.group < 0) {
+        while (end < n && ids[end] < 0) ++end;
+      } else {
+        const std::int64_t size = size_[static_cast<std::size_t>(first.group)];
+        if (first.neuron != 0 || k + size > n) return {};
+        for (; end < k + size; ++end) {
+          const Place other = place(ids[end]);
+          if (other.group != first.group || other.neuron != end - k) return {};
+        }
+      }
+      found.push_back({k, end, first.group});
+      k = end;
+    }
+    return found;
+  }
+
+  void cut_rectangles() {
+    for (std::size_t t = 0; t < input_.panels.size(); ++t) {
+      const auto& p = input_.panels[t];
+      if (p.batch * p.enters * p.leaves * p.depth() == 0) continue;
+      std::vector<Run> enters, leaves;
+      if (p.batch == 1) {
+        enters = runs(p.entered, p.enters);
+        leaves = runs(p.left, p.leaves);
+      }
+      const std::int64_t count = std::ssize(enters) * std::ssize(leaves);
+      const bool single = count == 1;
+      if (count == 0 || (!single && p.enters * p.leaves < kSmallRectangle * count)) {
+        rectangles_.push_back({t, Sink::pairs});
+        continue;
+      }
+      for (const Run& e : enters)
+        for (const Run& l : leaves) rectangles_.push_back({t, sink(p, e, l), e, l});
+    }
+  }
+
+  Sink sink(const Panel<G>& p, const Run& e, const Run& l) const {
+    if (e.group < 0) return l.group < 0 ? Sink::constant : Sink::leave_only;
+    if (l.group < 0) return Sink::enter_only;
+    return p.depth() == 1 && (p.leave_stride == 1 || l.size() == 1) ? Sink::borrowed : Sink::block;
+  }
+
+  /// Levels of groups; false if some group would depend on itself.
+  bool arrange() {
+    for (const Rectangle& rectangle : rectangles_) {
+      const auto& p = panel(rectangle);
+      if (rectangle.sink != Sink::pairs) {
+        link(rectangle.leaves.group, rectangle.enters.group);
+        continue;
+      }
+      for (std::int64_t k = 0; k < p.batch; ++k) {
+        const auto left = groups_among(p.left + k * p.leaves, p.leaves);
+        for (const auto e : groups_among(p.entered + k * p.enters, p.enters))
+          for (const auto l : left) link(l, e);
+      }
+    }
+    std::sort(arcs_.begin(), arcs_.end());
+    arcs_.erase(std::unique(arcs_.begin(), arcs_.end()), arcs_.end());
+    for (const auto& [source, target] : arcs_)
+      if (source == target) return false;
+    const auto partition = arrange_groups(group_, arcs_);
+    if (partition.groups() == 0) return false;
+    for (std::size_t h = 0; h < place_.size(); ++h) {
+      position_.resize(std::max<std::size_t>(position_.size(), place_[h].group + 1));
+      position_[static_cast<std::size_t>(place_[h].group)] = partition.group[h];
+    }
+    partition_ = partition;
+    return true;
+  }
+
+  void link(std::int32_t source, std::int32_t target) {
+    if (source < 0 || target < 0) return;
+    if (arcs_.empty() || arcs_.back() != std::pair{source, target})
+      arcs_.emplace_back(source, target);
+  }
+
+  std::vector<std::int32_t> groups_among(const std::int32_t* ids, std::int64_t n) const {
+    std::vector<std::int32_t> found;
+    for (std::int64_t k = 0; k < n; ++k) {
+      const auto group = place(ids[k]).group;
+      if (group >= 0 && (found.empty() || found.back() != group)) found.push_back(group);
+    }
+    std::sort(found.begin(), found.end());
+    found.erase(std::unique(found.begin(), found.end()), found.end());
+    return found;
+  }
+
+  std::int32_t position(std::int32_t group) const {
+    return position_[static_cast<std::size_t>(group)];
+  }
+
+  Block block_between(std::int32_t source, std::int32_t target) const {
+    Block block;
+    block.source = position(source);
+    block.target = position(target);
+    block.rows = size_[static_cast<std::size_t>(source)];
+    block.columns = size_[static_cast<std::size_t>(target)];
+    return block;
+  }
+
+  void allocate_blocks() {
+    for (Rectangle& rectangle : rectangles_) {
+      if (rectangle.sink != Sink::block && rectangle.sink != Sink::borrowed) continue;
+      const auto& p = panel(rectangle);
+      Block block = block_between(rectangle.leaves.group, rectangle.enters.group);
+      if (rectangle.sink == Sink::block) {
+        block.value.assign(static_cast<std::size_t>(block.stored()), 0.0);
+      } else {
+        const G* first =
+            p.g + rectangle.enters.begin * p.enter_stride + rectangle.leaves.begin * p.leave_stride;
+        if constexpr (std::is_same_v<G, float>)
+          block.borrowed.single = first;
+        else
+          block.borrowed.twice = first;
+        block.borrowed.stride = p.enter_stride;
+      }
+      rectangle.block = blocks_.size();
+      blocks_.push_back(std::move(block));
+    }
+  }
+
+  /// The axis along which the work of a rectangle is cut: the outermost in memory, as a rule.
+  enum class Cut { rows, enters, leaves, repeats };
+  Cut cut_axis(const Rectangle& rectangle) const {
+    const auto& p = panel(rectangle);
+    if (rectangle.sink == Sink::pairs) return Cut::rows;
+    if (rectangle.sink != Sink::leave_only) return Cut::enters;
+    return p.repeats > 1 && p.repeat_stride > p.leave_stride ? Cut::repeats : Cut::leaves;
+  }
+
+  void cut_tasks() {
+    for (std::size_t r = 0; r < rectangles_.size(); ++r) {
+      const Rectangle& rectangle = rectangles_[r];
+      const auto& p = panel(rectangle);
+      const std::int64_t e = rectangle.enters.size(), l = rectangle.leaves.size();
+      std::int64_t size = p.batch * p.enters, entries = size * p.leaves * p.depth();
+      if (const Cut axis = cut_axis(rectangle); axis != Cut::rows) {
+        size = axis == Cut::enters ? e : axis == Cut::leaves ? l : p.repeats;
+        entries = e * l * p.depth();
+      }
+      const std::int64_t step = std::max<std::int64_t>(1, kEntriesPerTask * size / entries);
+      for (std::int64_t begin = 0; begin < size; begin += step)
+        tasks_.push_back({r, begin, std::min(size, begin + step), {}, {}, {}});
+    }
+  }
+
+  /// The entries of one task.
+  struct Part {
+    Panel<G> panel;
+    Run enters, leaves;
+
+    const G* at(std::int64_t e, std::int64_t l) const {
+      return panel.g + e * panel.enter_stride + l * panel.leave_stride;
+    }
+    const G* first() const { return at(enters.begin, leaves.begin); }
+  };
+
+  Part part(const Task& task) const {
+    const Rectangle& rectangle = rectangles_[task.rectangle];
+    Part part{panel(rectangle), rectangle.enters, rectangle.leaves};
+    const auto narrow = [&](Run& run) {
+      run = {run.begin + task.begin, run.begin + task.end, run.group};
+    };
+    switch (cut_axis(rectangle)) {
+      case Cut::enters:
+        narrow(part.enters);
+        break;
+      case Cut::leaves:
+        narrow(part.leaves);
+        break;
+      case Cut::repeats:
+        part.panel.g += task.begin * part.panel.repeat_stride;
+        part.panel.repeats = task.end - task.begin;
+        break;
+      case Cut::rows:
+        break;
+    }
+    return part;
+  }
+
+  void work(Task& task) {
+    const Rectangle& rectangle = rectangles_[task.rectangle];
+    if (rectangle.sink == Sink::pairs) {
+      collect_pairs(panel(rectangle), task);
+      return;
+    }
+    const Part part = this->part(task);
+    const auto& p = part.panel;
+    if (rectangle.sink == Sink::borrowed) {
+      task.look = inspect(part.first(), part.enters.size(), p.enter_stride, part.leaves.size());
+      return;
+    }
+    std::int64_t enter_to = rectangle.sink == Sink::enter_only;
+    std::int64_t leave_to = rectangle.sink == Sink::leave_only;
+    double* to = nullptr;
+    if (rectangle.sink == Sink::block) {
+      Block& block = blocks_[rectangle.block];
+      to = block.value.data() + task.begin * block.rows;
+      enter_to = block.rows;
+      leave_to = 1;
+    } else {
+      const std::int64_t sums = enter_to   ? part.enters.size()
+                                : leave_to ? part.leaves.size()
+                                           : std::int64_t{1};
+      task.sums.assign(static_cast<std::size_t>(sums), 0.0);
+      to = task.sums.data();
+    }
+    task.look = accumulate(part.first(),
+                           {Axis{part.enters.size(), p.enter_stride, enter_to},
+                            Axis{part.leaves.size(), p.leave_stride, leave_to},
+                            Axis{p.repeats, p.repeat_stride, 0}, Axis{p.taps, p.tap_stride, 0}},
+                           to);
+  }
+
+  void collect_pairs(const Panel<G>& p, Task& task) {
+    task.pairs.reserve(static_cast<std::size_t>((task.end - task.begin) * p.leaves));
+    for (std::int64_t at = task.begin; at < task.end; ++at) {
+      const std::int64_t k = at / p.enters, e = at % p.enters;
+      for (std::int64_t l = 0; l < p.leaves; ++l) {
+        const G* first = p.g + k * p.batch_stride + e * p.enter_stride + l * p.leave_stride;
+        Pair pair{p.entered[at], p.left[k * p.leaves + l], 0, 0.0};
+        for_each_tap(p, first, [&](G value) {
+          pair.weight += static_cast<double>(value);
+          pair.count += value > 0;
+        });
+        if (pair.count > 0) task.pairs.push_back(pair);
+      }
+    }
+  }
+
+  /// Calls use(value) for every entry of one row of B; throws at an invalid one.
+  template <class Use>
+  void for_each_tap(const Panel<G>& p, const G* first, const Use& use) const {
+    for (std::int64_t s = 0; s < p.repeats; ++s)
+      for (std::int64_t r = 0; r < p.taps; ++r) {
+        const G* at = first + s * p.repeat_stride + r * p.tap_stride;
+        if (!(*at >= 0 && *at <= std::numeric_limits<G>::max()))
+          throw InvalidInput(invalid_weight(at - input_.g, static_cast<double>(*at)));
+        use(*at);
+      }
+  }
+
+  /// Rows with g > 0 that the task's neurons have.
+  void count(const Task& task) {
+    const Rectangle& rectangle = rectangles_[task.rectangle];
+    if (rectangle.sink == Sink::pairs) return;
+    const Part part = this->part(task);
+    const auto& p = part.panel;
+    const auto &e = part.enters, &l = part.leaves;
+    if (task.look.positive && task.look.largest <= std::numeric_limits<G>::max()) {
+      rows_ += e.size() * l.size() * p.depth();
+      for (std::int64_t k = e.begin; k < e.end; ++k) enter(p.entered[k], l.size() * p.depth());
+      for (std::int64_t k = l.begin; k < l.end; ++k) leave(p.left[k], e.size() * p.depth());
+      return;
+    }
+    for (std::int64_t i = e.begin; i < e.end; ++i)
+      for (std::int64_t j = l.begin; j < l.end; ++j) {
+        std::int64_t positive = 0;
+        for_each_tap(p, part.at(i, j), [&](G value) { positive += value > 0; });
+        rows_ += positive;
+        enter(p.entered[i], positive);
+        leave(p.left[j], positive);
+      }
+  }
+
+  void enter(std::int32_t id, std::int64_t rows) {
+    if (id < 0 || rows == 0) return;
+    ends_.degree[static_cast<std::size_t>(id)] -= static_cast<double>(rows);
+    ends_.frozen[static_cast<std::size_t>(id)] = 0;
+  }
+  void leave(std::int32_t id, std::int64_t rows) {
+    if (id < 0 || rows == 0) return;
+    ends_.degree[static_cast<std::size_t>(id)] += static_cast<double>(rows);
+    ends_.frozen[static_cast<std::size_t>(id)] = 0;
+  }
+
+  void add(const Task& task) {
+    const Rectangle& rectangle = rectangles_[task.rectangle];
+    const auto& p = panel(rectangle);
+    const auto add_sums = [&](const std::int32_t* ids, std::vector<double>& to) {
+      for (std::size_t k = 0; k < task.sums.size(); ++k)
+        to[static_cast<std::size_t>(ids[k])] += task.sums[k];
+    };
+    switch (rectangle.sink) {
+      case Sink::block:
+      case Sink::borrowed:
+        break;
+      case Sink::constant:
+        ends_.constant += task.sums[0];
+        break;
+      case Sink::enter_only:
+        add_sums(p.entered + part(task).enters.begin, ends_.enter_only);
+        break;
+      case Sink::leave_only:
+        add_sums(p.left + part(task).leaves.begin, ends_.leave_only);
+        break;
+      case Sink::pairs:
+        for (const Pair& pair : task.pairs) add(pair);
+        break;
+    }
+  }
+
+  void add(const Pair& pair) {
+    rows_ += pair.count;
+    if (pair.entered == pair.left) {
+      ends_.constant += pair.weight;
+      return;
+    }
+    enter(pair.entered, pair.count);
+    leave(pair.left, pair.count);
+    if (pair.entered < 0) {
+      ends_.leave_only[static_cast<std::size_t>(pair.left)] += pair.weight;
+    } else if (pair.left < 0) {
+      ends_.enter_only[static_cast<std::size_t>(pair.entered)] += pair.weight;
+    } else {
+      const Place source = place(pair.left), target = place(pair.entered);
+      auto& list = pairs_[{source.group, target.group}];
+      list.push_back({target.neuron, source.neuron, pair.count, pair.weight});
+    }
+  }
+
+  /// The pairs of two groups as a block, dense where most exist.
+  Block block_of(std::int32_t source, std::int32_t target, const std::vector<Pair>& list) const {
+    Block block = block_between(source, target);
+    if (static_cast<double>(list.size()) >= kDenseFill * static_cast<double>(block.stored())) {
+      block.value.assign(static_cast<std::size_t>(block.stored()), 0.0);
+      for (const Pair& pair : list)
+        block.value[static_cast<std::size_t>(pair.entered) * block.rows + pair.left] += pair.weight;
+      return block;
+    }
+    block.ptr.assign(static_cast<std::size_t>(block.columns) + 1, 0);
+    for (const Pair& pair : list) ++block.ptr[static_cast<std::size_t>(pair.entered) + 1];
+    for (std::int32_t b = 0; b < block.columns; ++b) block.ptr[b + 1] += block.ptr[b];
+    block.index.resize(list.size());
+    block.value.resize(list.size());
+    auto next = block.ptr;
+    for (const Pair& pair : list) {
+      const auto at = static_cast<std::size_t>(next[static_cast<std::size_t>(pair.entered)]++);
+      block.index[at] = pair.left;
+      block.value[at] = pair.weight;
+    }
+    return block;
+  }
+
+  std::optional<MergedPanels> finish() {
+    for (const auto& [groups, list] : pairs_)
+      blocks_.push_back(block_of(groups.first, groups.second, list));
+    ends_.rows = rows_;
+    if (rows_ > 0 && !normalise()) return std::nullopt;
+    BlockProblem problem = without_blocks(ends_, partition_);
+    std::int64_t merged = ends_.constant > 0;
+    for (std::size_t h = 0; h < ends_.leave_only.size(); ++h)
+      merged += (ends_.leave_only[h] > 0) + (ends_.enter_only[h] > 0);
+    for (std::size_t id = 0; id < blocks_.size(); ++id) {
+      problem.in_blocks[static_cast<std::size_t>(blocks_[id].target)].push_back(
+          static_cast<std::int32_t>(id));
+      problem.out_blocks[static_cast<std::size_t>(blocks_[id].source)].push_back(
+          static_cast<std::int32_t>(id));
+      problem.stored += blocks_[id].stored();
+    }
+    merged += problem.stored;
+    problem.blocks = std::move(blocks_);
+    return MergedPanels{std::move(ends_), std::move(problem), merged};
+  }
+
+  /// Makes the largest merged weight about 1; false where sums left the range, or weights lie too
+  /// far apart.
+  bool normalise() {
+    Look borrowed;
+    for (const Task& task : tasks_)
+      if (rectangles_[task.rectangle].sink == Sink::borrowed) borrowed.add(task.look);
+    std::vector<double> extremes{borrowed.largest};
+    if (std::isfinite(borrowed.smallest)) extremes.push_back(borrowed.smallest);
+    std::vector<std::vector<double>*> weights{&extremes, &ends_.leave_only, &ends_.enter_only};
+    for (Block& block : blocks_)
+      if (!block.borrowed) weights.push_back(&block.value);
+    const auto scale = pathcond::normalise(ends_.constant, ends_.log_scale, weights);
+    if (!scale) return false;
+    for (Block& block : blocks_) block.borrowed.scale = *scale;
+    return true;
+  }
+
+  const Panels<G>& input_;
+  int threads_;
+  Monitor& monitor_;
+  PairProblem ends_;
+  std::int64_t rows_ = 0;
+  std::vector<std::int32_t> group_, size_, position_;
+  std::vector<Place> place_;
+  std::vector<std::pair<std::int32_t, std::int32_t>> arcs_;
+  Partition partition_;
+  std::vector<Rectangle> rectangles_;
+  std::vector<Task> tasks_;
+  std::vector<Block> blocks_;
+  std::map<std::pair<std::int32_t, std::int32_t>, std::vector<Pair>> pairs_;
+};
+
+}  // namespace
+
+template <class G>
+std::optional<MergedPanels> merge_panels(const Panels<G>& input, int threads, Monitor& monitor) {
+  return PanelMerge<G>(input, threads, monitor).run();
+}
+
+template std::optional<MergedPanels> merge_panels(const Panels<float>&, int, Monitor&);
+template std::optional<MergedPanels> merge_panels(const Panels<double>&, int, Monitor&);
+
+}  // namespace pathcond
