@@ -1,5 +1,7 @@
 #include "core/accumulate.hpp"
 
+#include <bit>
+#include <type_traits>
 #include <utility>
 
 #include "core/simd.hpp"
@@ -9,32 +11,24 @@ namespace {
 
 constexpr std::int64_t kLanes = 16;
 
+/// The bits of numbers that are not negative order like the numbers; those of all others, NaN
+/// included, lie outside the range of the positive ones.
+template <class G>
+using Bits = std::conditional_t<sizeof(G) == 8, std::int64_t, std::int32_t>;
+
 template <class G>
 [[gnu::always_inline]] inline Look look_lanes(const G* g, std::int64_t n) {
-  G low[kLanes], high[kLanes];
-  unsigned char bad[kLanes] = {};
-  std::fill_n(low, kLanes, std::numeric_limits<G>::infinity());
-  std::fill_n(high, kLanes, G{0});
-  std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j) {
-      const G value = g[i + j];
-      bad[j] |= static_cast<unsigned char>(!(value > 0));
-      low[j] = value < low[j] ? value : low[j];
-      high[j] = value > high[j] ? value : high[j];
-    }
-  Look look;
-  for (; i < n; ++i) {
-    look.positive &= g[i] > 0;
-    look.smallest = std::min(look.smallest, static_cast<double>(g[i]));
-    look.largest = std::max(look.largest, static_cast<double>(g[i]));
+  using B = Bits<G>;
+  constexpr auto kInfinity = std::bit_cast<B>(std::numeric_limits<G>::infinity());
+  B lowest = kInfinity, highest = 0;
+  for (std::int64_t i = 0; i < n; ++i) {
+    const auto value = std::bit_cast<B>(g[i]);
+    lowest = value < lowest ? value : lowest;
+    highest = value > highest ? value : highest;
   }
-  for (std::int64_t j = 0; j < kLanes; ++j) {
-    look.positive &= bad[j] == 0;
-    look.smallest = std::min(look.smallest, static_cast<double>(low[j]));
-    look.largest = std::max(look.largest, static_cast<double>(high[j]));
-  }
-  return look;
+  if (lowest <= 0 || highest >= kInfinity) return {0, 0, false};
+  return {static_cast<double>(std::bit_cast<G>(lowest)),
+          static_cast<double>(std::bit_cast<G>(highest)), true};
 }
 
 template <class G>
@@ -49,14 +43,19 @@ template <class G>
   return sum;
 }
 
-/// sums[i] = sum of the `taps` entries from g[i * taps] on.
+/// Sum of n entries as a tree: short chains of additions.
+template <int n, class G>
+[[gnu::always_inline]] inline double sum_tree(const G* g) {
+  if constexpr (n == 1)
+    return static_cast<double>(*g);
+  else
+    return sum_tree<n / 2>(g) + sum_tree<n - n / 2>(g + n / 2);
+}
+
+/// sums[i] += the `taps` entries from g[i * taps] on.
 template <int taps, class G>
 [[gnu::always_inline]] inline void sum_taps(const G* g, std::int64_t n, double* sums) {
-  for (std::int64_t i = 0; i < n; ++i) {
-    double sum = 0;
-    for (int t = 0; t < taps; ++t) sum += static_cast<double>(g[i * taps + t]);
-    sums[i] += sum;
-  }
+  for (std::int64_t i = 0; i < n; ++i) sums[i] += sum_tree<taps>(g + i * taps);
 }
 
 template <class G>
@@ -97,48 +96,63 @@ Nest nest(Nest axes) {
 }  // namespace
 
 template <class G>
-Look accumulate(const G* g, const Nest& axes, double* to) {
-  const auto [outermost, outer, middle, inner] = nest(axes);
-  const bool solid = inner.stride == 1 && (middle.size == 1 || middle.stride == inner.size);
-  Look look;
-  for (std::int64_t at = 0; at < outermost.size * outer.size; ++at) {
-    const std::int64_t h = at / outer.size, i = at % outer.size;
-    const G* plane = g + h * outermost.stride + i * outer.stride;
-    if (solid) look.add(look_at(plane, middle.size * inner.size));
-    double* sums = to + h * outermost.to + i * outer.to;
-    if (solid && inner.size == 9 && inner.to == 0 && middle.to == 1) {
-      sum_nines(plane, middle.size, sums);
-      continue;
-    }
-    for (std::int64_t j = 0; j < middle.size; ++j) {
-      const G* row = plane + j * middle.stride;
-      double* sum_of_row = sums + j * middle.to;
-      if (inner.stride != 1) {
-        for (std::int64_t k = 0; k < inner.size; ++k) {
-          look.add(look_at(row + k * inner.stride, 1));
-          sum_of_row[k * inner.to] += static_cast<double>(row[k * inner.stride]);
-        }
-        continue;
-      }
-      if (!solid) look.add(look_at(row, inner.size));
-      if (inner.to == 0) {
-        *sum_of_row += sum(row, inner.size);
-      } else if (inner.to == 1) {
-        add(sum_of_row, row, inner.size);
-      } else {
-        for (std::int64_t k = 0; k < inner.size; ++k)
-          sum_of_row[k * inner.to] += static_cast<double>(row[k]);
-      }
-    }
-  }
-  return look;
-}
-
-template <class G>
 Look inspect(const G* g, std::int64_t columns, std::int64_t stride, std::int64_t rows) {
   if (stride == rows) return look_at(g, columns * rows);
   Look look;
   for (std::int64_t b = 0; b < columns; ++b) look.add(look_at(g + b * stride, rows));
+  return look;
+}
+
+namespace {
+
+/// Adds rows of entries that follow each other, `rows` of `size`, to the sums at `to`.
+template <class G>
+void add_rows(const G* g, std::int64_t rows, std::int64_t row_stride, std::int64_t row_to,
+              const Axis& inner, double* to) {
+  if (inner.size == 9 && inner.stride == 1 && row_stride == 9 && inner.to == 0 && row_to == 1) {
+    sum_nines(g, rows, to);
+    return;
+  }
+  for (std::int64_t j = 0; j < rows; ++j, g += row_stride, to += row_to) {
+    if (inner.stride == 1 && inner.to == 0) {
+      *to += sum(g, inner.size);
+    } else if (inner.stride == 1 && inner.to == 1) {
+      add(to, g, inner.size);
+    } else {
+      for (std::int64_t k = 0; k < inner.size; ++k)
+        to[k * inner.to] += static_cast<double>(g[k * inner.stride]);
+    }
+  }
+}
+
+template <class G>
+Look look_at_rows(const G* g, std::int64_t rows, std::int64_t row_stride, const Axis& inner) {
+  if (inner.stride == 1) return inspect(g, rows, row_stride, inner.size);
+  Look look;
+  for (std::int64_t j = 0; j < rows; ++j)
+    for (std::int64_t k = 0; k < inner.size; ++k)
+      look.add(look_at(g + j * row_stride + k * inner.stride, 1));
+  return look;
+}
+
+}  // namespace
+
+template <class G>
+Look accumulate(const G* g, const Nest& axes, double* to) {
+  const auto [outermost, outer, middle, inner] = nest(axes);
+  // So few entries that they are still in the first cache when they are added.
+  constexpr std::int64_t kAtOnce = 2048;
+  const std::int64_t rows = std::max<std::int64_t>(1, kAtOnce / inner.size);
+  Look look;
+  for (std::int64_t h = 0; h < outermost.size; ++h)
+    for (std::int64_t i = 0; i < outer.size; ++i)
+      for (std::int64_t j = 0; j < middle.size; j += rows) {
+        const std::int64_t count = std::min(rows, middle.size - j);
+        const G* first = g + h * outermost.stride + i * outer.stride + j * middle.stride;
+        look.add(look_at_rows(first, count, middle.stride, inner));
+        add_rows(first, count, middle.stride, middle.to, inner,
+                 to + h * outermost.to + i * outer.to + j * middle.to);
+      }
   return look;
 }
 

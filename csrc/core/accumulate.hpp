@@ -12,12 +12,12 @@ namespace pathcond {
 struct Look {
   double smallest = std::numeric_limits<double>::infinity();
   double largest = 0;
-  bool positive = true;  ///< all of them; false for NaN
+  bool usual = true;  ///< all are positive and finite; else the bounds hold for nothing
 
   void add(const Look& other) {
     smallest = std::min(smallest, other.smallest);
     largest = std::max(largest, other.largest);
-    positive = positive && other.positive;
+    usual = usual && other.usual;
   }
 };
 

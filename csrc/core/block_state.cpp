@@ -62,7 +62,7 @@ void BlockState::move_to(const std::vector<double>& u) {
   if (far()) absorb();
   for (std::size_t k = 0; k < u_.size(); ++k) {
     x_[k] = std::exp(u_[k] - base_[k]);
-    y_[k] = std::exp(base_[k] - u_[k]);
+    y_[k] = 1 / x_[k];
   }
   for (HalfSums& half : half_) half.left_valid = half.right_valid = false;
 }
@@ -103,7 +103,7 @@ void BlockState::step(std::int32_t group, const double* log_t) {
   for (std::size_t k = first; k < last; ++k) {
     u_[k] += log_t[k - first];
     x_[k] = std::exp(u_[k] - base_[k]);
-    y_[k] = std::exp(base_[k] - u_[k]);
+    y_[k] = 1 / x_[k];
   }
   for (const auto block : problem_.in_blocks[group]) half_[block].left_valid = false;
   for (const auto block : problem_.out_blocks[group]) half_[block].right_valid = false;
@@ -113,7 +113,7 @@ void BlockState::shift(const std::vector<double>& coarse_shift) {
   for (std::size_t k = 0; k < u_.size(); ++k) {
     u_[k] += coarse_shift[coarse_of_neuron_[k]];
     x_[k] = std::exp(u_[k] - base_[k]);
-    y_[k] = std::exp(base_[k] - u_[k]);
+    y_[k] = 1 / x_[k];
   }
   for (std::size_t block = 0; block < half_.size(); ++block) {
     const auto source = problem_.coarse[problem_.blocks[block].source];
@@ -275,7 +275,7 @@ std::vector<Coupling> BlockState::strong_couplings() {
   for (const Block& block : problem_.blocks) {
     const auto source = problem_.group_begin[block.source];
     const auto target = problem_.group_begin[block.target];
-    block.for_each_value([&](std::int32_t a, std::int32_t b, double w) {
+    block.for_each_weight([&](std::int32_t a, std::int32_t b, double w) {
       strong.offer(source + a, target + b, -x_[source + a] * w * y_[target + b] / total_);
     });
     count(block);

@@ -75,31 +75,30 @@ PATHCOND_SIMD double dot_and_add(const float* w, const double* x, double* to, do
   return dot_and_add_lanes(w, x, to, factor, n);
 }
 
-/// Calls use(first column, stride, scale) with the values of a dense block in their own type.
+/// Calls use(first column, stride) with the values of a dense block in their own type.
 template <class Use>
 void with_columns(const Block& block, const Use& use) {
   const Borrowed& held = block.borrowed;
   if (held.single)
-    use(held.single, held.stride, held.scale);
+    use(held.single, held.stride);
   else if (held.twice)
-    use(held.twice, held.stride, held.scale);
+    use(held.twice, held.stride);
   else
-    use(block.value.data(), static_cast<std::int64_t>(block.rows), 1.0);
+    use(block.value.data(), static_cast<std::int64_t>(block.rows));
 }
 
 }  // namespace
 
 std::vector<double> Block::copied() const {
-  if (!borrowed) return value;
   std::vector<double> copy;
   copy.reserve(static_cast<std::size_t>(stored()));
-  for_each_value([&](std::int32_t, std::int32_t, double w) { copy.push_back(w); });
+  for_each_weight([&](std::int32_t, std::int32_t, double w) { copy.push_back(w); });
   return copy;
 }
 
 void Block::gather(const double* x, double* right) const {
   if (dense()) {
-    with_columns(*this, [&](const auto* w, std::int64_t stride, double scale) {
+    with_columns(*this, [&](const auto* w, std::int64_t stride) {
       for (std::int32_t b = 0; b < columns; ++b) right[b] = scale * dot(w + b * stride, x, rows);
     });
     return;
@@ -107,27 +106,27 @@ void Block::gather(const double* x, double* right) const {
   for (std::int32_t b = 0; b < columns; ++b) {
     double sum = 0;
     for (auto k = ptr[b]; k < ptr[b + 1]; ++k) sum += value[k] * x[index[k]];
-    right[b] = sum;
+    right[b] = scale * sum;
   }
 }
 
 void Block::scatter(const double* y, double* left) const {
   std::fill_n(left, rows, 0.0);
   if (dense()) {
-    with_columns(*this, [&](const auto* w, std::int64_t stride, double scale) {
+    with_columns(*this, [&](const auto* w, std::int64_t stride) {
       for (std::int32_t b = 0; b < columns; ++b)
         add_scaled(left, w + b * stride, scale * y[b], rows);
     });
     return;
   }
   for (std::int32_t b = 0; b < columns; ++b)
-    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) left[index[k]] += value[k] * y[b];
+    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) left[index[k]] += value[k] * (scale * y[b]);
 }
 
 void Block::gather_scatter(const double* x, const double* y, double* right, double* left) const {
   std::fill_n(left, rows, 0.0);
   if (dense()) {
-    with_columns(*this, [&](const auto* w, std::int64_t stride, double scale) {
+    with_columns(*this, [&](const auto* w, std::int64_t stride) {
       for (std::int32_t b = 0; b < columns; ++b)
         right[b] = scale * dot_and_add(w + b * stride, x, left, scale * y[b], rows);
     });
@@ -137,9 +136,9 @@ void Block::gather_scatter(const double* x, const double* y, double* right, doub
     double sum = 0;
     for (auto k = ptr[b]; k < ptr[b + 1]; ++k) {
       sum += value[k] * x[index[k]];
-      left[index[k]] += value[k] * y[b];
+      left[index[k]] += value[k] * (scale * y[b]);
     }
-    right[b] = sum;
+    right[b] = scale * sum;
   }
 }
 
@@ -156,6 +155,7 @@ void Block::absorb(const std::vector<double>& values, const double* u_source,
                    const double* u_target, double offset) {
   value.resize(values.size());
   borrowed = {};
+  scale = 1;
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
     if (values[k] > 0)
       value[k] = std::exp(std::log(values[k]) + u_source[a] - u_target[b] - offset);

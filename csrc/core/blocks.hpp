@@ -14,7 +14,6 @@ struct Borrowed {
   const float* single = nullptr;
   const double* twice = nullptr;
   std::int64_t stride = 0;  ///< from one column to the next
-  double scale = 1;         ///< the weights are this times what is stored
 
   explicit operator bool() const { return single != nullptr || twice != nullptr; }
 };
@@ -29,12 +28,13 @@ struct Block {
   std::vector<std::int32_t> index;  ///< sparse: source neuron of every value
   std::vector<double> value;        ///< dense: rows x columns, column by column
   Borrowed borrowed;                ///< in place of `value`
+  double scale = 1;                 ///< the weights are this times what is stored
 
   bool dense() const { return ptr.empty(); }
   std::int64_t stored() const {
     return dense() ? static_cast<std::int64_t>(rows) * columns : std::ssize(value);
   }
-  /// The values, in the order in which `value` holds or would hold them.
+  /// The weights, in the order in which `value` holds or would hold them.
   std::vector<double> copied() const;
 
   /// right_b = sum_a W_ab x_a
@@ -54,11 +54,12 @@ struct Block {
       }
     }
   }
-  /// Calls visit(source neuron, target neuron, value) for every value.
+  /// Calls visit(source neuron, target neuron, weight) for every value.
   template <class Visit>
-  void for_each_value(const Visit& visit) const {
+  void for_each_weight(const Visit& visit) const {
     if (!borrowed) {
-      for_each([&](std::int32_t a, std::int32_t b, std::size_t k) { visit(a, b, value[k]); });
+      for_each(
+          [&](std::int32_t a, std::int32_t b, std::size_t k) { visit(a, b, scale * value[k]); });
       return;
     }
     for (std::int32_t b = 0; b < columns; ++b)
@@ -66,7 +67,7 @@ struct Block {
         const auto k = b * borrowed.stride + a;
         const double w =
             borrowed.single ? static_cast<double>(borrowed.single[k]) : borrowed.twice[k];
-        visit(a, b, borrowed.scale * w);
+        visit(a, b, scale * w);
       }
   }
 

@@ -376,7 +376,7 @@ class PanelMerge {
     const Part part = this->part(task);
     const auto& p = part.panel;
     const auto &e = part.enters, &l = part.leaves;
-    if (task.look.positive && task.look.largest <= std::numeric_limits<G>::max()) {
+    if (task.look.usual) {
       rows_ += e.size() * l.size() * p.depth();
       for (std::int64_t k = e.begin; k < e.end; ++k) enter(p.entered[k], l.size() * p.depth());
       for (std::int64_t k = l.begin; k < l.end; ++k) leave(p.left[k], e.size() * p.depth());
@@ -385,11 +385,18 @@ class PanelMerge {
     for (std::int64_t i = e.begin; i < e.end; ++i)
       for (std::int64_t j = l.begin; j < l.end; ++j) {
         std::int64_t positive = 0;
-        for_each_tap(p, part.at(i, j), [&](G value) { positive += value > 0; });
+        for_each_tap(p, part.at(i, j), [&](G value) {
+          positive += value > 0;
+          see(static_cast<double>(value));
+        });
         rows_ += positive;
         enter(p.entered[i], positive);
         leave(p.left[j], positive);
       }
+  }
+
+  void see(double value) {
+    if (value > 0) unusual_.add({value, value, true});
   }
 
   void enter(std::int32_t id, std::int64_t rows) {
@@ -431,6 +438,7 @@ class PanelMerge {
 
   void add(const Pair& pair) {
     rows_ += pair.count;
+    see(pair.weight);
     if (pair.entered == pair.left) {
       ends_.constant += pair.weight;
       return;
@@ -492,20 +500,19 @@ class PanelMerge {
     return MergedPanels{std::move(ends_), std::move(problem), merged};
   }
 
-  /// Makes the largest merged weight about 1; false where sums left the range, or weights lie too
-  /// far apart.
+  /// Makes the largest weight about 1; false where sums left the range, or weights lie too far
+  /// apart.
   bool normalise() {
-    Look borrowed;
+    Look all = unusual_;
     for (const Task& task : tasks_)
-      if (rectangles_[task.rectangle].sink == Sink::borrowed) borrowed.add(task.look);
-    std::vector<double> extremes{borrowed.largest};
-    if (std::isfinite(borrowed.smallest)) extremes.push_back(borrowed.smallest);
-    std::vector<std::vector<double>*> weights{&extremes, &ends_.leave_only, &ends_.enter_only};
-    for (Block& block : blocks_)
-      if (!block.borrowed) weights.push_back(&block.value);
-    const auto scale = pathcond::normalise(ends_.constant, ends_.log_scale, weights);
+      if (task.look.usual) all.add(task.look);
+    // No sum is below the smallest entry, nor above the largest one times their number.
+    std::vector<double> extremes{all.smallest, all.largest * static_cast<double>(rows_)};
+    if (!std::isfinite(extremes[1])) return false;
+    const auto scale = pathcond::normalise(ends_.constant, ends_.log_scale,
+                                           {&extremes, &ends_.leave_only, &ends_.enter_only});
     if (!scale) return false;
-    for (Block& block : blocks_) block.borrowed.scale = *scale;
+    for (Block& block : blocks_) block.scale = *scale;
     return true;
   }
 
@@ -514,6 +521,7 @@ class PanelMerge {
   Monitor& monitor_;
   PairProblem ends_;
   std::int64_t rows_ = 0;
+  Look unusual_;  ///< positive entries among others, and pairs
   std::vector<std::int32_t> group_, size_, position_;
   std::vector<Place> place_;
   std::vector<std::pair<std::int32_t, std::int32_t>> arcs_;
