@@ -18,6 +18,8 @@ namespace {
 
 /// Tasks are cut by entries, never by workers: no sum depends on the number of threads.
 constexpr std::int64_t kEntriesPerTask = 1 << 17;
+/// Below, the power of two that brings weights to about 1 has no double.
+constexpr double kSmallestTotal = 1e-290;
 /// Below this many entries per rectangle, pairs are collected one by one.
 constexpr std::int64_t kSmallRectangle = 64;
 
@@ -479,9 +481,36 @@ class PanelMerge {
     return block;
   }
 
+  /// Several tensors between the same groups hold equal rows.
+  void join_blocks() {
+    std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> first;
+    std::vector<Block> joined;
+    for (Block& block : blocks_) {
+      const auto [at, fresh] = first.try_emplace({block.source, block.target}, joined.size());
+      if (fresh) {
+        joined.push_back(std::move(block));
+        continue;
+      }
+      Block& sum = joined[at->second];
+      std::vector<double> values(static_cast<std::size_t>(sum.rows) * sum.columns, 0.0);
+      const auto add = [&](std::int32_t a, std::int32_t b, double w) {
+        values[static_cast<std::size_t>(b) * sum.rows + a] += w;
+      };
+      sum.for_each_weight(add);
+      block.for_each_weight(add);
+      sum.value = std::move(values);
+      sum.borrowed = {};
+      sum.ptr.clear();
+      sum.index.clear();
+      joined_ = true;
+    }
+    blocks_ = std::move(joined);
+  }
+
   std::optional<MergedPanels> finish() {
     for (const auto& [groups, list] : pairs_)
       blocks_.push_back(block_of(groups.first, groups.second, list));
+    join_blocks();
     ends_.rows = rows_;
     if (rows_ > 0 && !normalise()) return std::nullopt;
     BlockProblem problem = without_blocks(ends_, partition_);
@@ -495,9 +524,15 @@ class PanelMerge {
           static_cast<std::int32_t>(id));
       problem.stored += blocks_[id].stored();
     }
-    merged += problem.stored;
+    const bool all_positive = rows_ == input_.rows;
+    if (all_positive && pairs_.empty() && !joined_) {
+      merged += problem.stored;
+    } else {
+      for (const Block& block : blocks_)
+        block.for_each_weight([&](std::int32_t, std::int32_t, double w) { merged += w > 0; });
+    }
     problem.blocks = std::move(blocks_);
-    return MergedPanels{std::move(ends_), std::move(problem), merged};
+    return MergedPanels{std::move(ends_), std::move(problem), merged, all_positive};
   }
 
   /// Makes the largest weight about 1; false where sums left the range, or weights lie too far
@@ -508,7 +543,7 @@ class PanelMerge {
       if (task.look.usual) all.add(task.look);
     // No sum is below the smallest entry, nor above the largest one times their number.
     std::vector<double> extremes{all.smallest, all.largest * static_cast<double>(rows_)};
-    if (!std::isfinite(extremes[1])) return false;
+    if (!std::isfinite(extremes[1]) || extremes[1] < kSmallestTotal) return false;
     const auto scale = pathcond::normalise(ends_.constant, ends_.log_scale,
                                            {&extremes, &ends_.leave_only, &ends_.enter_only});
     if (!scale) return false;
@@ -530,6 +565,7 @@ class PanelMerge {
   std::vector<Task> tasks_;
   std::vector<Block> blocks_;
   std::map<std::pair<std::int32_t, std::int32_t>, std::vector<Pair>> pairs_;
+  bool joined_ = false;
 };
 
 }  // namespace

@@ -1,7 +1,9 @@
 #include "core/solve.hpp"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <utility>
 
 #include "core/column_objective.hpp"
 #include "core/column_sweep.hpp"
@@ -11,6 +13,7 @@
 #include "core/newton.hpp"
 #include "core/parallel.hpp"
 #include "core/partition.hpp"
+#include "core/recognise.hpp"
 
 namespace pathcond {
 namespace {
@@ -24,8 +27,14 @@ class Stopwatch {
   /// Ends a stage, begins the next.
   void lap(const char* stage) {
     const auto now = std::chrono::steady_clock::now();
-    solution_.seconds.emplace_back(stage, std::chrono::duration<double>(now - last_).count());
-    last_ = now;
+    const double seconds = std::chrono::duration<double>(now - std::exchange(last_, now)).count();
+    auto& all = solution_.seconds;
+    const auto known =
+        std::find_if(all.begin(), all.end(), [&](auto& x) { return x.first == stage; });
+    if (known == all.end())
+      all.emplace_back(stage, seconds);
+    else
+      known->second += seconds;
   }
 
  private:
@@ -119,7 +128,9 @@ void solve_by_blocks(BlockProblem problem, const Setting& setting, Progress& pro
           : level_sweeps;
   solution.status = method(state, point, setting.target(), progress);
   finish(progress, point, state.passes(), setting.met_by(point), solution);
-  for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
+  // A group may move as a whole, neurons without a row with it: F does not feel them.
+  for (std::size_t k = 0; k < order.size(); ++k)
+    if (!solution.frozen[order[k]]) solution.u[order[k]] = point.u[k];
   setting.watch.lap("sweeps");
 }
 
@@ -173,6 +184,32 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
          converged && std::isfinite(point.value), solution);
   solution.u = point.u;
   setting.watch.lap("certificate");
+}
+
+/// False, and nothing done, where only B itself serves, or serves better: the panels do not tell
+/// which neurons of a pruned layer have which neighbours.
+template <class G>
+bool solve_by_panels(const Panels<G>& panels, bool zeros_too, const Options& options,
+                     Monitor& monitor, Stopwatch& watch, Solution& solution) {
+  auto merged = merge_panels(panels, options.threads, monitor);
+  if (!merged || !(merged->all_positive || zeros_too)) return false;
+  watch.lap("merge");
+  solution.rows = merged->ends.rows;
+  solution.merged_rows = merged->merged_rows;
+  solution.frozen = merged->ends.frozen;
+  solution.u =
+      options.u0.empty() ? Vector(static_cast<std::size_t>(panels.neurons), 0.0) : options.u0;
+  Progress progress(static_cast<double>(solution.rows), merged->ends.log_scale,
+                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
+                    options.callback);
+  if (solution.rows == 0) {
+    solution.history = progress.history();
+    return true;
+  }
+  const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
+                        monitor, watch};
+  solve_by_blocks(std::move(merged->blocks), setting, progress, solution);
+  return true;
 }
 
 /// lambda = e^(u/2) means nothing beyond; sums over neurons must stay finite.
@@ -229,6 +266,12 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
+  if (options.method != Method::cd) {
+    const auto tensors = recognise(B, g, options.threads);
+    watch.lap("validate");
+    if (tensors && solve_by_panels(tensors->input, false, options, monitor, watch, solution))
+      return solution;
+  }
   WeightSummary summary;
   const auto look = [&](int part) { part == 0 ? validate(B) : void(summary = validate(g)); };
   if (options.threads > 1 && B.entries >= kEntriesPerWorker) {
@@ -295,25 +338,7 @@ std::optional<Solution> solve(const Panels<G>& panels, const Options& options) {
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
-  auto merged = merge_panels(panels, options.threads, monitor);
-  if (!merged) return std::nullopt;
-  watch.lap("merge");
-
-  solution.rows = merged->ends.rows;
-  solution.merged_rows = merged->merged_rows;
-  solution.frozen = merged->ends.frozen;
-  solution.u =
-      options.u0.empty() ? Vector(static_cast<std::size_t>(panels.neurons), 0.0) : options.u0;
-  Progress progress(static_cast<double>(solution.rows), merged->ends.log_scale,
-                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
-                    options.callback);
-  if (solution.rows == 0) {
-    solution.history = progress.history();
-    return solution;
-  }
-  const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
-                        monitor, watch};
-  solve_by_blocks(std::move(merged->blocks), setting, progress, solution);
+  if (!solve_by_panels(panels, true, options, monitor, watch, solution)) return std::nullopt;
   return solution;
 }
 
