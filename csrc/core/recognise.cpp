@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <limits>
+#include <type_traits>
 #include <utility>
 
 #include "core/instantiate.hpp"
@@ -19,69 +20,54 @@ struct Progression {
   std::int64_t last() const { return first + (count - 1) * stride + taps - 1; }
 };
 
-/// Entries that are compared at once.
-constexpr std::int64_t kChunk = 64;
-
-template <class Index, class Value>
-[[gnu::always_inline]] inline bool matches(const Index* row, const Value* value, std::int64_t n,
-                                           std::int64_t first, std::int64_t stride, Value sign) {
-  // Apart, since a vector holds another number of each; narrowed, since so are the rows.
-  bool rows = true, signs = true;
-  const auto start = static_cast<Index>(first), step = static_cast<Index>(stride);
-  for (std::int64_t j = 0; j < n; ++j) rows &= row[j] - start == static_cast<Index>(j) * step;
-  for (std::int64_t j = 0; j < n; ++j) signs &= value[j] == sign;
-  return rows && signs;
+/// Zero if and only if the values are equal.
+template <class T>
+[[gnu::always_inline]] inline auto difference(T a, T b) {
+  if constexpr (std::is_integral_v<T>)
+    return static_cast<std::make_unsigned_t<T>>(a ^ b);
+  else
+    return static_cast<std::uint8_t>(a != b);
 }
 
-/// How many of n entries are `sign` in rows first, first + stride, first + 2 * stride, ...
+/// How many entries from row[lag] on follow on the one `lag` places before by `stride`, with the
+/// same sign; of n entries in all.
 template <class Index, class Value>
-[[gnu::always_inline]] inline std::int64_t matching(const Index* row, const Value* value,
-                                                    std::int64_t n, std::int64_t first,
-                                                    std::int64_t stride, Value sign) {
-  std::int64_t k = 0;
-  while (k + kChunk <= n && matches(row + k, value + k, kChunk, first + k * stride, stride, sign))
-    k += kChunk;
-  while (k < n && row[k] == first + k * stride && value[k] == sign) ++k;
-  return k;
-}
-
-/// How many runs of `taps` entries are `sign` in rows that follow each other, `stride` from run to
-/// run.
-template <class Index, class Value>
-[[gnu::always_inline]] inline std::int64_t matching_runs(const Index* row, const Value* value,
-                                                         std::int64_t n, std::int64_t taps,
-                                                         std::int64_t stride, Value sign) {
-  const auto first = static_cast<std::int64_t>(*row);
-  std::int64_t run = 0;
-  if (taps == 9) {
-    for (; (run + 1) * 9 <= n; ++run, row += 9, value += 9)
-      if (*row != first + run * stride || !matches(row, value, 9, *row, 1, sign)) break;
-  } else {
-    for (; (run + 1) * taps <= n; ++run, row += taps, value += taps)
-      if (*row != first + run * stride || !matches(row, value, taps, *row, 1, sign)) break;
+[[gnu::always_inline]] inline std::int64_t following(const Index* row, const Value* value,
+                                                     std::int64_t n, std::int64_t lag,
+                                                     std::int64_t stride) {
+  using Row = std::make_unsigned_t<Index>;  // may wrap; the last row is looked at later
+  constexpr std::int64_t kChunk = 64;       // entries that are compared at once
+  const auto step = static_cast<Row>(stride);
+  const Value sign = value[0];
+  std::int64_t k = lag;
+  for (; k + kChunk <= n; k += kChunk) {
+    Row rows = 0;
+    decltype(difference(sign, sign)) signs = 0;
+    // Apart, since a vector holds another number of each.
+    for (std::int64_t j = k; j < k + kChunk; ++j)
+      rows |= static_cast<Row>(row[j]) ^ (static_cast<Row>(row[j - lag]) + step);
+    for (std::int64_t j = k; j < k + kChunk; ++j) signs |= difference(value[j], sign);
+    if (rows != 0 || signs != 0) break;
   }
-  return run;
+  while (k < n && static_cast<Row>(row[k]) == static_cast<Row>(row[k - lag]) + step &&
+         value[k] == sign)
+    ++k;
+  return k - lag;
 }
 
 // What most matrices come with is compiled for several machines, the rest for any.
 template <class Index, class Value>
-std::int64_t follow(const Index* row, const Value* value, std::int64_t n, std::int64_t stride,
-                    Value sign) {
-  return matching(row, value, n, static_cast<std::int64_t>(*row), stride, sign);
+std::int64_t follow(const Index* row, const Value* value, std::int64_t n, std::int64_t lag,
+                    std::int64_t stride) {
+  return following(row, value, n, lag, stride);
 }
 PATHCOND_SIMD std::int64_t follow(const std::int32_t* row, const std::int8_t* value, std::int64_t n,
-                                  std::int64_t stride, std::int8_t sign) {
-  return matching(row, value, n, static_cast<std::int64_t>(*row), stride, sign);
+                                  std::int64_t lag, std::int64_t stride) {
+  return following(row, value, n, lag, stride);
 }
-template <class Index, class Value>
-std::int64_t follow_runs(const Index* row, const Value* value, std::int64_t n, std::int64_t taps,
-                         std::int64_t stride, Value sign) {
-  return matching_runs(row, value, n, taps, stride, sign);
-}
-PATHCOND_SIMD std::int64_t follow_runs(const std::int32_t* row, const std::int8_t* value,
-                                       std::int64_t n, std::int64_t taps, std::int64_t stride,
-                                       std::int8_t sign) {
-  return matching_runs(row, value, n, taps, stride, sign);
+PATHCOND_SIMD std::int64_t follow(const std::int32_t* row, const double* value, std::int64_t n,
+                                  std::int64_t lag, std::int64_t stride) {
+  return following(row, value, n, lag, stride);
 }
 
 template <class Index, class Value>
@@ -112,12 +98,11 @@ class ColumnReader {
     const Index* row = B_.indices + k;
     const Value* value = B_.values + k;
     const std::int64_t n = end - k;
-    Progression p{static_cast<std::int64_t>(*row), follow(row, value, n, 1, *value), 0, 1, neuron};
+    Progression p{static_cast<std::int64_t>(*row), 1 + follow(row, value, n, 1, 1), 0, 1, neuron};
     if (2 * p.taps > n) return p;
     const std::int64_t stride = static_cast<std::int64_t>(row[p.taps]) - p.first;
     if (stride <= p.taps || stride > B_.rows) return p;
-    p.count = p.taps == 1 ? follow(row, value, n, stride, *value)
-                          : follow_runs(row, value, n, p.taps, stride, *value);
+    p.count += follow(row, value, n, p.taps, stride) / p.taps;
     if (p.count > 1) p.stride = stride;
     return p;
   }

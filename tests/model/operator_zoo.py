@@ -11,6 +11,7 @@ from operator_modules import (
     gated_residual,
     layer_scale,
     learnt_positions,
+    linear_attention,
     norms,
     norms_of_rows,
     pruned,
@@ -22,6 +23,7 @@ from operator_modules import (
     two_branches,
     zero_joined_shortcut,
     zero_padded_shortcut,
+    zeroed,
 )
 from torch import Tensor, nn
 from torch.nn import functional
@@ -48,8 +50,12 @@ MOVES: dict[str, Case] = {
     "stack": Case(conv(lambda h: torch.stack([h, 2 * h], 2).flatten(1, 2), 6, 12), IMAGE, 6),
     "pad_zeros": Case(conv(lambda h: functional.pad(h, (1, 2, 0, -1))), IMAGE, 6),
     "pad_channels": Case(zero_padded_shortcut, IMAGE, 7),
+    "overwritten_by_zeros": Case(conv(lambda h: zeroed(h, (slice(None), slice(1, 3)))), IMAGE, 8),
+    "overwritten_by_others": Case(
+        conv(lambda h: torch.slice_scatter(h, 2 * h[:, 4:6], 1, 1, 3)), IMAGE, 6
+    ),
     "joined_zeros": Case(zero_joined_shortcut, IMAGE, 7),
-    "pad_one": Case(conv(lambda h: functional.pad(h, (1, 1), value=1.0)), IMAGE, 0, ("aten.pad",)),
+    "pad_one": Case(conv(lambda h: functional.pad(h, (1, 1), value=1.0)), IMAGE, 0),
     **{
         f"pad_{kind}": Case(
             conv(lambda h, kind=kind: functional.pad(h, (1, 2, 0, 1), mode=kind)), IMAGE, 6
@@ -258,9 +264,7 @@ LAYERS: dict[str, Case] = {
         5,
     ),
     "constant_matrix": Case(between(lambda h: h @ torch.ones(6, 6, dtype=h.dtype)), ROWS, 6),
-    "attention": Case(
-        attend(lambda m, q, k, v: m(q, k, v)[0]), SEQUENCE, 40, ("aten.bmm", "aten.softmax")
-    ),
+    "attention": Case(attend(lambda m, q, k, v: m(q, k, v)[0]), SEQUENCE, 40, ("aten.softmax",)),
     "flash_attention": Case(
         attend(lambda m, q, k, v: m(q, k, v, need_weights=False)[0]), SEQUENCE, 40
     ),
@@ -279,6 +283,7 @@ LAYERS: dict[str, Case] = {
         SEQUENCE,
         40,
     ),
+    "linear_attention": Case(linear_attention, SEQUENCE, 3, ("aten.add",)),
     "encoder_post_norm": Case(encoder(False), SEQUENCE, 28),
     "encoder_pre_norm": Case(encoder(True), SEQUENCE, 36),
     "lstm": Case(recurrent(nn.LSTM), SEQUENCE, 12, ("aten.lstm",)),
@@ -303,6 +308,15 @@ PARAMETERS: dict[str, Case] = {
         ),
         ROWS,
         10,
+    ),
+    "overwritten_bias": Case(
+        lambda: Raw(
+            lambda s, x: s.c(relu(functional.linear(x, s.w, zeroed(s.b, slice(1, 3))))),
+            {"w": (5, 4), "b": (5,)},
+            c=Linear(5, 2),
+        ),
+        ROWS,
+        5,
     ),
     "overlapping_slices": Case(
         lambda: Raw(
