@@ -79,7 +79,6 @@ def solve(
 
 def solve_panels(
     neurons: typing.SupportsInt | typing.SupportsIndex,
-    g: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
     parts: collections.abc.Sequence[
         typing.Annotated[
             collections.abc.Sequence[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]],
@@ -95,5 +94,5 @@ def solve_panels(
     callback: typing.Any,
 ) -> Solution | None:
     """
-    Solves for tensors of g, each with the neurons that its channels enter and leave; None where that needs B itself.
+    Solves for tensors of g, each with the neurons that its channels enter and leave; None where that needs B itself, also to say what is wrong with g.
     """

@@ -13,7 +13,7 @@ from pathcond_native import _core
 from pathcond_native.arrays import Incidence, read_incidence, read_weights
 from pathcond_native.errors import InvalidInputError
 from pathcond_native.result import SolveResult
-from pathcond_native.structured import Graph, check_length, solve_graph
+from pathcond_native.structured import Graph, read_parts, solve_graph
 
 __all__ = ["solve"]
 
@@ -45,7 +45,8 @@ def solve(
             returns it, is faster still: B is then never formed, and where no rows are equal g is
             read in place.
         g: (p,), finite and non-negative, NumPy or torch, any real dtype. Results come back in the
-            same framework, dtype float64.
+            same framework, dtype float64. With a `RescalingGraph` also a list of arrays, one per
+            parameter of the model.
         method: "auto": merges equal rows, then exact steps for whole layers with a coarse step
             over layers, finished by Newton where these stall; for B of other structure exact
             coordinate sweeps, then Newton. "newton": Newton's method with conjugate gradients on
@@ -80,13 +81,14 @@ def solve(
         "u0": start,
         "callback": callback,
     }
-    weights, framework = read_weights(g)
     if isinstance(B, Graph):
-        check_length(B, len(weights))
+        weights, framework = read_parts(B, g)
         incidence: Graph | Incidence = B
         columns = B.shape[1]
     else:
-        incidence = read_incidence(B, len(weights))
+        array, framework = read_weights(g)
+        weights = [array]
+        incidence = read_incidence(B, len(array))
         columns = incidence.columns
     if u0 is not None and len(start) != columns:
         raise InvalidInputError(
@@ -117,12 +119,13 @@ def solve(
 
 
 def _solve(
-    incidence: Graph | Incidence, g: Any, options: dict[str, Any]
+    incidence: Graph | Incidence, parts: list[Any], options: dict[str, Any]
 ) -> tuple[_core.Solution, Graph | Incidence]:
     if not isinstance(incidence, Incidence):
-        if (solution := solve_graph(incidence, g, options)) is not None:
+        if (solution := solve_graph(incidence, parts, options)) is not None:
             return solution, incidence
-        incidence = read_incidence(incidence.incidence(), len(g))
+        incidence = read_incidence(incidence.incidence(), sum(map(len, parts)))
+    g = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.float32)])
     try:
         return _call(incidence, g, options), incidence
     except _core.NotCanonical:

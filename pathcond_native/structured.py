@@ -9,9 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcond_native import _core
+from pathcond_native.arrays import Framework, read_weights
 from pathcond_native.errors import InvalidInputError
 
-__all__ = ["Graph", "Panel", "check_length", "solve_graph"]
+__all__ = ["Graph", "Panel", "read_parts", "solve_graph"]
 
 
 class Panel(Protocol):
@@ -47,20 +48,39 @@ class Graph(Protocol):
         """B u."""
 
 
-def check_length(graph: Graph, rows: int) -> None:
-    """Raise `InvalidInputError` unless g has one entry per row."""
-    if rows != graph.shape[0]:
+def read_parts(graph: Graph, g: Any) -> tuple[list[npt.NDArray[Any]], Framework]:
+    """g per panel: views of one array, or the arrays themselves where g is a list of them."""
+    rows = graph.shape[0]
+    if not isinstance(g, (list, tuple)) or not all(hasattr(part, "shape") for part in g):
+        whole, framework = read_weights(g)
+        if len(whole) != rows:
+            raise InvalidInputError(
+                f"g: expected one entry per parameter of the graph, which has {rows}, "
+                f"got {len(whole)}"
+            )
+        rows_of = [slice(None)] if graph.panels is None else [part for part, _ in graph.panels]
+        return [whole[part] for part in rows_of], framework
+    expected = [part.stop - part.start for part, _ in graph.panels or ()]
+    read = [read_weights(part.reshape(-1), f"g[{i}]") for i, part in enumerate(g)]
+    sizes = [len(part) for part, _ in read]
+    if sizes != expected and (graph.panels is not None or sum(sizes) != rows):
         raise InvalidInputError(
-            f"g: expected one entry per parameter of the graph, which has {graph.shape[0]}, "
-            f"got {rows}"
+            f"g: expected {len(expected)} arrays, one per tensor of the graph with an entry for "
+            f"each of its {rows} parameters, got {len(sizes)} with {sum(sizes)} entries in all"
         )
+    parts = [part for part, _ in read]
+    dtype = np.result_type(np.float32, *parts)
+    return [part.astype(dtype, copy=False) for part in parts], read[0][1] if read else Framework()
 
 
 def solve_graph(
-    graph: Graph, g: npt.NDArray[Any], options: dict[str, Any]
+    graph: Graph, parts: list[npt.NDArray[Any]], options: dict[str, Any]
 ) -> _core.Solution | None:
     """The solution without forming B; None where that cannot be."""
     if graph.panels is None:
         return None
-    parts = [(panel.view(g[rows]), panel.entered, panel.left) for rows, panel in graph.panels]
-    return _core.solve_panels(graph.shape[1], g, parts, **options)
+    views = [
+        (panel.view(part), panel.entered, panel.left)
+        for part, (_, panel) in zip(parts, graph.panels, strict=True)
+    ]
+    return _core.solve_panels(graph.shape[1], views, **options)

@@ -117,15 +117,16 @@ Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::arra
   throw py::type_error("indices must be int32 or int64");
 }
 
-/// (g as 5-D view, entered, left) per parameter, see `Panel`.
+/// (part of g as 5-D view, entered, left) per parameter, see `Panel`.
+using Parts = std::vector<std::array<py::array, 3>>;
+
 template <class G>
-std::optional<Solution> run_panels(std::int32_t neurons, const py::array& g,
-                                   const std::vector<std::array<py::array, 3>>& parts,
+std::optional<Solution> run_panels(std::int32_t neurons, const Parts& parts,
                                    const Options& options) {
-  Panels<G> panels{neurons, g.size(), contiguous<G>(g), {}};
+  Panels<G> panels{neurons, 0, {}};
   for (const auto& [weights, entered, left] : parts) {
-    if (weights.ndim() != 5 || !weights.dtype().is(g.dtype()))
-      throw py::type_error("every part of g must be 5-D and of g's dtype");
+    if (weights.ndim() != 5 || !weights.dtype().is(py::dtype::of<G>()))
+      throw py::type_error("every part of g must be 5-D, and all of one dtype");
     const auto check_ids = [&](const py::array& ids, py::ssize_t axis) {
       if (!ids.dtype().is(py::dtype::of<std::int32_t>()) || ids.ndim() != 2 ||
           !(ids.flags() & py::array::c_style) || ids.shape(0) != weights.shape(0) ||
@@ -144,21 +145,21 @@ std::optional<Solution> run_panels(std::int32_t neurons, const py::array& g,
                              weights.shape(2), weights.shape(3), weights.shape(4), stride(0),
                              stride(1), stride(2), stride(3), stride(4),
                              contiguous<std::int32_t>(entered), contiguous<std::int32_t>(left)});
+    panels.rows += weights.size();
   }
   const py::gil_scoped_release release;
   return solve(panels, options);
 }
 
-std::optional<Solution> solve_panels(std::int32_t neurons, const py::array& g,
-                                     const std::vector<std::array<py::array, 3>>& parts,
+std::optional<Solution> solve_panels(std::int32_t neurons, const Parts& parts,
                                      const std::string& method, std::optional<double> tolerance,
                                      std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
                                      int threads, const py::object& callback) {
   const Options options{method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
                         wrap(callback),      SignalPoll()};
-  if (g.dtype().is(py::dtype::of<float>())) return run_panels<float>(neurons, g, parts, options);
-  if (g.dtype().is(py::dtype::of<double>())) return run_panels<double>(neurons, g, parts, options);
-  throw py::type_error("g must be float32 or float64");
+  if (!parts.empty() && parts[0][0].dtype().is(py::dtype::of<float>()))
+    return run_panels<float>(neurons, parts, options);
+  return run_panels<double>(neurons, parts, options);
 }
 
 template <class T>
@@ -206,10 +207,10 @@ PYBIND11_MODULE(_core, module) {
   module.def("solve", &solve_arrays, "rows"_a, "indptr"_a, "indices"_a, "values"_a, "g"_a,
              py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a,
              "callback"_a, "Solves for B in compressed sparse columns (arrays read in place).");
-  module.def("solve_panels", &solve_panels, "neurons"_a, "g"_a, "parts"_a, py::kw_only(),
-             "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a, "callback"_a,
+  module.def("solve_panels", &solve_panels, "neurons"_a, "parts"_a, py::kw_only(), "method"_a,
+             "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a, "callback"_a,
              "Solves for tensors of g, each with the neurons that its channels enter and leave; "
-             "None where that needs B itself.");
+             "None where that needs B itself, also to say what is wrong with g.");
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }
 

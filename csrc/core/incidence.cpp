@@ -80,7 +80,8 @@ template <class G>
   const auto bad = std::find_if(g.begin(), g.end(), [](G value) {
     return !(value >= 0 && value <= std::numeric_limits<G>::max());
   });
-  throw InvalidInput(invalid_weight(bad - g.begin(), static_cast<double>(*bad)));
+  throw InvalidInput("g: entries must be finite and non-negative, but g[" +
+                     std::to_string(bad - g.begin()) + "] is " + text(static_cast<double>(*bad)));
 }
 
 /// Only where g has to be scaled down can its smallest entries be lost.
@@ -94,11 +95,6 @@ void refuse_underflow(std::span<const G> g, double scale) {
 }
 
 }  // namespace
-
-std::string invalid_weight(std::int64_t index, double value) {
-  return "g: entries must be finite and non-negative, but g[" + std::to_string(index) + "] is " +
-         text(value);
-}
 
 template <class G>
 PATHCOND_SIMD WeightSummary validate(std::span<const G> g) {

@@ -2,7 +2,6 @@
 
 #include <cstdint>
 #include <span>
-#include <string>
 
 namespace pathcond {
 
@@ -35,9 +34,6 @@ struct WeightSummary {
 /// The power of two by which g is multiplied before sums are taken, so that they neither overflow
 /// nor lose small entries next to large ones; a common factor of g changes F by a constant only.
 double scale_for(const WeightSummary& summary);
-
-/// What is told about an entry of g that is negative, infinite or NaN.
-std::string invalid_weight(std::int64_t index, double value);
 
 /// Throws InvalidInput at the first negative, infinite or NaN entry of g.
 template <class G>

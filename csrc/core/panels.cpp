@@ -8,7 +8,6 @@
 #include <utility>
 
 #include "core/accumulate.hpp"
-#include "core/errors.hpp"
 #include "core/hash.hpp"
 #include "core/parallel.hpp"
 #include "core/partition.hpp"
@@ -42,6 +41,9 @@ struct Pair {
   std::int32_t count;  ///< entries with g > 0
   double weight;
 };
+
+/// Thrown at an entry that is negative, infinite or NaN.
+struct InvalidEntry {};
 
 /// What a rectangle of a panel, entries that enter one run and leave another, adds to.
 enum class Sink { block, borrowed, enter_only, leave_only, constant, pairs };
@@ -365,8 +367,7 @@ class PanelMerge {
     for (std::int64_t s = 0; s < p.repeats; ++s)
       for (std::int64_t r = 0; r < p.taps; ++r) {
         const G* at = first + s * p.repeat_stride + r * p.tap_stride;
-        if (!(*at >= 0 && *at <= std::numeric_limits<G>::max()))
-          throw InvalidInput(invalid_weight(at - input_.g, static_cast<double>(*at)));
+        if (!(*at >= 0 && *at <= std::numeric_limits<G>::max())) throw InvalidEntry{};
         use(*at);
       }
   }
@@ -572,7 +573,11 @@ class PanelMerge {
 
 template <class G>
 std::optional<MergedPanels> merge_panels(const Panels<G>& input, int threads, Monitor& monitor) {
-  return PanelMerge<G>(input, threads, monitor).run();
+  try {
+    return PanelMerge<G>(input, threads, monitor).run();
+  } catch (const InvalidEntry&) {
+    return std::nullopt;
+  }
 }
 
 template std::optional<MergedPanels> merge_panels(const Panels<float>&, int, Monitor&);

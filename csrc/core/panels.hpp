@@ -32,7 +32,6 @@ template <class G>
 struct Panels {
   std::int32_t neurons;  ///< H
   std::int64_t rows;     ///< p
-  const G* g;            ///< what error messages count from
   std::vector<Panel<G>> panels;
 };
 
@@ -45,8 +44,8 @@ struct MergedPanels {
 };
 
 /// nullopt where only B itself serves: a layer that writes to what it reads, or weights that lie
-/// too far apart for sums in double precision. Matrices in which no rows are equal are borrowed,
-/// so that g must outlive the result. Throws InvalidInput at a negative, infinite or NaN entry.
+/// too far apart for sums in double precision, or are negative, infinite or NaN. Matrices in which
+/// no rows are equal are borrowed, so that g must outlive the result.
 template <class G>
 std::optional<MergedPanels> merge_panels(const Panels<G>& input, int threads, Monitor& monitor);
 

@@ -124,8 +124,8 @@ class Assembly {
  public:
   Assembly(std::int32_t neurons, std::span<const G> g, const std::vector<Progression>& entering,
            std::vector<Progression> leaving)
-      : leaving_(std::move(leaving)) {
-    found_.input = {neurons, std::ssize(g), g.data(), {}};
+      : g_(g.data()), leaving_(std::move(leaving)) {
+    found_.input = {neurons, std::ssize(g), {}};
     for (const Progression& p : entering)
       for (std::int64_t j = 0; j < p.count; ++j)
         entering_.push_back({p.first + j * p.stride, p.taps, p.neuron});
@@ -210,12 +210,13 @@ class Assembly {
 
   void add(Panel<G> panel, std::int64_t first, std::vector<std::int32_t> entered,
            std::vector<std::int32_t> left) {
-    panel.g = found_.input.g + first;
+    panel.g = g_ + first;
     panel.entered = found_.neurons.emplace_back(std::move(entered)).data();
     panel.left = found_.neurons.emplace_back(std::move(left)).data();
     found_.input.panels.push_back(panel);
   }
 
+  const G* g_;
   Recognised<G> found_;
   std::vector<Entering> entering_;
   std::vector<Progression> leaving_;

@@ -21,7 +21,7 @@ from .rules import RULES
 from .scaled import Scaled, Tape, shift
 from .trace import trace
 
-__all__ = ["diag_g"]
+__all__ = ["diag_g", "diag_g_by_parameter"]
 
 
 def diag_g(
@@ -57,13 +57,23 @@ def diag_g(
     graph = trace(model, example_inputs) if graph is None else graph
     graph.check(model)
     check_parameters(model)
-    gradients = Lift(graph, model, dtype).gradients()
-    g = _join(gradients, dtype)
-    if not is_finite(g):
+    parts = diag_g_by_parameter(model, graph, dtype)
+    return torch.cat([part.reshape(-1) for part in parts]) if parts else torch.zeros(0, dtype=dtype)
+
+
+def diag_g_by_parameter(
+    model: nn.Module, graph: RescalingGraph, dtype: torch.dtype = torch.float64
+) -> list[Tensor]:
+    """diag(G) as `diag_g` gives it, one tensor of the parameter's shape each.
+
+    The graph must be the model's, and its parameters finite.
+    """
+    parts = _aligned(Lift(graph, model, dtype).gradients(), dtype)
+    if not all(map(is_finite, parts)):
         raise InvalidInputError(
             "model: diag(G) is not finite; a buffer or constant holds NaN or infinity"
         )
-    return g
+    return parts
 
 
 class Lift:
@@ -134,9 +144,9 @@ class Lift:
         index = self._program.parameter_of.get(value.index)
         if index is not None:
             if index not in self._squares:
-                root = self.tape.constant(self.tensor(self._parameters[index]))
-                square = self.tape.variable(root.value**2, 2 * root.exponent)
-                self._squares[index] = square
+                copy = self._parameters[index].to(self._device, self._dtype, copy=True)
+                root = self.tape.constant(copy)
+                self._squares[index] = self.tape.variable(root.value.square_(), 2 * root.exponent)
             return self._squares[index]
         if not self.is_static(value):
             return self.ones(value)
@@ -180,23 +190,19 @@ class Lift:
         ]
 
 
-def _join(gradients: list[tuple[Tensor, int]], dtype: torch.dtype) -> Tensor:
-    """Concatenate value · 2^exponent, moved as a whole only if some entry leaves the range."""
-    if not gradients:
-        return torch.zeros(0, dtype=dtype)
+def _aligned(gradients: list[tuple[Tensor, int]], dtype: torch.dtype) -> list[Tensor]:
+    """value · 2^exponent, all moved by one power of two only if some entry leaves the range."""
     limit = math.frexp(torch.finfo(dtype).max)[1] - 40  # headroom for the sum over g
     spans = [span for value, exponent in gradients for span in _span(value, exponent)]
     smallest, largest = min(spans, default=0), max(spans, default=0)
     if -limit <= smallest and largest <= limit:
-        return torch.cat([shift(value, exponent).reshape(-1) for value, exponent in gradients])
-    moved = [shift(value, exponent + limit - largest).reshape(-1) for value, exponent in gradients]
+        return [shift(value, exponent) for value, exponent in gradients]
+    moved = [shift(value, exponent + limit - largest) for value, exponent in gradients]
     tiny = torch.finfo(dtype).tiny
-    return torch.cat(
-        [
-            torch.where(value.reshape(-1) > 0, x.clamp_min(tiny), x)
-            for (value, _), x in zip(gradients, moved, strict=True)
-        ]
-    )
+    return [
+        torch.where(value > 0, x.clamp_min(tiny), x)
+        for (value, _), x in zip(gradients, moved, strict=True)
+    ]
 
 
 def _span(value: Tensor, exponent: int) -> list[int]:

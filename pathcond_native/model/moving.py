@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -105,6 +106,12 @@ def _pads_a_constant(step: Step) -> bool:
     return step.arguments.get("mode", "constant") == "constant" and "padding" not in step.arguments
 
 
+def _constant(step: Step) -> float:
+    """What is padded with; 0 for infinity too, which goes with any scale as 0 does."""
+    value = float(step["value"] or 0.0)
+    return value if math.isfinite(value) else 0.0
+
+
 _COPYING_PAD = picks(_padded_axes)
 
 
@@ -112,15 +119,15 @@ def _pad_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:
     """Zeros go with any scale: on stored axes they get their own. Other constants have scale 1."""
     if not _pads_a_constant(step):
         return _COPYING_PAD.scale(scales, step)
-    ids, axes = scales[step["self"]], _padded_axes(step)
-    if step["value"]:
+    ids, axes, constant = scales[step["self"]], _padded_axes(step), _constant(step)
+    if constant:
         ids = compressed.expand(ids, step["self"].shape, axes)
     amounts = [0] * (2 * ids.dim())
     for axis in axes:
-        if ids.shape[axis] > 1 or step["value"]:
+        if ids.shape[axis] > 1 or constant:
             for side in (0, 1):
                 amounts[2 * (-1 - axis) + side] = step["pad"][2 * (-1 - axis) + side]
-    padded = functional.pad(ids, amounts, value=0 if step["value"] else -1)
+    padded = functional.pad(ids, amounts, value=0 if constant else -1)
     empty = padded < 0
     missing = int(empty.sum())
     if missing:
@@ -136,9 +143,9 @@ def _pad_lift(lift: Lift, step: Step) -> Scaled | Sequence[Scaled]:
     x, pad = step["self"], list(step["pad"])
     full = lift.full(x, [axis % len(x.shape) for axis in _padded_axes(step)])
     padded = full.map(lambda t: functional.pad(t, pad))
-    if not step["value"]:
+    if not (constant := _constant(step)):
         return padded
-    frame = functional.pad(torch.zeros_like(full.value), pad, value=step["value"])
+    frame = functional.pad(torch.zeros_like(full.value), pad, value=constant)
     return padded + lift.squared(frame)
 
 

@@ -17,7 +17,7 @@ from ..errors import InvalidInputError, VerificationError
 from ..result import SolveResult
 from ..solver import solve
 from .apply import refresh_derived, rescaled_values
-from .diag_g import diag_g
+from .diag_g import diag_g_by_parameter
 from .graph import RescalingGraph
 from .inputs import (
     Call,
@@ -109,8 +109,8 @@ def rescale_(
         if not graph.neurons:
             return _nothing(graph, clock, "it has no rescalable neuron")
         with clock.stage("diag_g"):
-            g = diag_g(model, example_inputs, graph=graph).cpu().numpy()
-        if not g.any():
+            g = diag_g_by_parameter(model, graph)
+        if not any(bool(part.any()) for part in g):
             return _nothing(graph, clock, "no path reaches an output")
         with clock.stage("solve"):
             result = solve(graph, g, method=method, tol=tol, max_sweeps=max_sweeps, threads=threads)
