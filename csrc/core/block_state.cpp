@@ -21,8 +21,10 @@ SparsePattern coarse_pattern(const BlockProblem& problem) {
 
 }  // namespace
 
-BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, Monitor& monitor)
+BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, int threads,
+                       Monitor& monitor)
     : problem_(std::move(problem)),
+      threads_(threads),
       monitor_(monitor),
       coarse_of_neuron_(problem_.neurons()),
       coarse_pattern_(coarse_pattern(problem_)),
@@ -134,7 +136,7 @@ void BlockState::flows(std::int32_t group, double* leaving, double* entering) {
     HalfSums& half = half_[id];
     if (!half.left_valid) {
       const Block& block = problem_.blocks[id];
-      block.scatter(&y_[begin(block.target)], half.left.data());
+      block.scatter(&y_[begin(block.target)], half.left.data(), threads_);
       half.left_valid = true;
       count(block);
     }
@@ -144,7 +146,7 @@ void BlockState::flows(std::int32_t group, double* leaving, double* entering) {
     HalfSums& half = half_[id];
     if (!half.right_valid) {
       const Block& block = problem_.blocks[id];
-      block.gather(&x_[begin(block.source)], half.right.data());
+      block.gather(&x_[begin(block.source)], half.right.data(), threads_);
       half.right_valid = true;
       count(block);
     }
@@ -216,7 +218,7 @@ void BlockState::evaluate(Point& point) {
   for (std::size_t id = 0; id < half_.size(); ++id) {
     const Block& block = problem_.blocks[id];
     block.gather_scatter(&x_[begin(block.source)], &y_[begin(block.target)], half_[id].right.data(),
-                         half_[id].left.data());
+                         half_[id].left.data(), threads_);
     half_[id].left_valid = half_[id].right_valid = true;
     count(block);
   }
@@ -251,7 +253,7 @@ void BlockState::hessian_product(const std::vector<double>& z, std::vector<doubl
     right.resize(static_cast<std::size_t>(block.columns));
     const std::size_t source = begin(block.source);
     const std::size_t target = begin(block.target);
-    block.gather_scatter(&xz[source], &yz[target], right.data(), left.data());
+    block.gather_scatter(&xz[source], &yz[target], right.data(), left.data(), threads_);
     count(block);
     for (std::size_t k = 0; k < left.size(); ++k)
       out[source + k] -= x_[source + k] * left[k] / total_;

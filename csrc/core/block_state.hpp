@@ -15,7 +15,7 @@ namespace pathcond {
 /// Vectors over neurons are in the problem's order.
 class BlockState final : public Objective {
  public:
-  BlockState(BlockProblem problem, const std::vector<double>& u, Monitor& monitor);
+  BlockState(BlockProblem problem, const std::vector<double>& u, int threads, Monitor& monitor);
 
   const BlockProblem& problem() const { return problem_; }
   const std::vector<double>& u() const { return u_; }
@@ -73,6 +73,7 @@ class BlockState final : public Objective {
   }
 
   BlockProblem problem_;
+  int threads_;
   std::optional<Originals> originals_;
   Monitor& monitor_;
   std::vector<std::int32_t> coarse_of_neuron_;

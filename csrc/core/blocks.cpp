@@ -5,6 +5,7 @@
 #include <limits>
 #include <utility>
 
+#include "core/parallel.hpp"
 #include "core/simd.hpp"
 
 namespace pathcond {
@@ -96,50 +97,99 @@ std::vector<double> Block::copied() const {
   return copy;
 }
 
-void Block::gather(const double* x, double* right) const {
-  if (dense()) {
-    with_columns(*this, [&](const auto* w, std::int64_t stride) {
-      for (std::int32_t b = 0; b < columns; ++b) right[b] = scale * dot(w + b * stride, x, rows);
-    });
-    return;
-  }
-  for (std::int32_t b = 0; b < columns; ++b) {
-    double sum = 0;
-    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) sum += value[k] * x[index[k]];
-    right[b] = scale * sum;
-  }
+namespace {
+
+/// Values from which on the columns of a block are shared among threads.
+constexpr std::int64_t kLargeBlock = 1 << 20;
+
+int part_count(const Block& block) {
+  constexpr std::int64_t kMostParts = 16;
+  return static_cast<int>(
+      std::clamp<std::int64_t>(2 * block.stored() / kLargeBlock, 1, kMostParts));
 }
 
-void Block::scatter(const double* y, double* left) const {
-  std::fill_n(left, rows, 0.0);
-  if (dense()) {
-    with_columns(*this, [&](const auto* w, std::int64_t stride) {
-      for (std::int32_t b = 0; b < columns; ++b)
-        add_scaled(left, w + b * stride, scale * y[b], rows);
-    });
-    return;
-  }
-  for (std::int32_t b = 0; b < columns; ++b)
-    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) left[index[k]] += value[k] * (scale * y[b]);
+/// Calls work(first column, last column, part) for parts of about equal size, as many as the size
+/// of the block asks for, whatever the number of threads.
+template <class Work>
+void for_parts(const Block& block, int threads, const Work& work) {
+  const int parts = part_count(block);
+  const auto bound = [&](int part) {
+    return static_cast<std::int32_t>(static_cast<std::int64_t>(block.columns) * part / parts);
+  };
+  const int workers = std::min(threads, parts);
+  run_workers(workers, [&](int worker) {
+    for (int part = worker; part < parts; part += workers) work(bound(part), bound(part + 1), part);
+  });
 }
 
-void Block::gather_scatter(const double* x, const double* y, double* right, double* left) const {
-  std::fill_n(left, rows, 0.0);
-  if (dense()) {
-    with_columns(*this, [&](const auto* w, std::int64_t stride) {
-      for (std::int32_t b = 0; b < columns; ++b)
-        right[b] = scale * dot_and_add(w + b * stride, x, left, scale * y[b], rows);
-    });
+/// Adds up what every part has for the source neurons.
+template <class Work>
+void sum_over_parts(const Block& block, double* left, int threads, const Work& work) {
+  std::fill_n(left, block.rows, 0.0);
+  const int parts = part_count(block);
+  if (parts == 1) {
+    work(0, block.columns, left);
     return;
   }
-  for (std::int32_t b = 0; b < columns; ++b) {
-    double sum = 0;
-    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) {
-      sum += value[k] * x[index[k]];
-      left[index[k]] += value[k] * (scale * y[b]);
+  const auto n = static_cast<std::size_t>(block.rows);
+  std::vector<double> of_part(n * static_cast<std::size_t>(parts), 0.0);
+  for_parts(block, threads, [&](std::int32_t begin, std::int32_t end, int part) {
+    work(begin, end, of_part.data() + n * static_cast<std::size_t>(part));
+  });
+  for (std::size_t k = 0; k < of_part.size(); ++k) left[k % n] += of_part[k];
+}
+
+}  // namespace
+
+void Block::gather(const double* x, double* right, int threads) const {
+  for_parts(*this, threads, [&](std::int32_t begin, std::int32_t end, int) {
+    if (dense()) {
+      with_columns(*this, [&](const auto* w, std::int64_t stride) {
+        for (std::int32_t b = begin; b < end; ++b) right[b] = scale * dot(w + b * stride, x, rows);
+      });
+      return;
     }
-    right[b] = scale * sum;
-  }
+    for (std::int32_t b = begin; b < end; ++b) {
+      double sum = 0;
+      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) sum += value[k] * x[index[k]];
+      right[b] = scale * sum;
+    }
+  });
+}
+
+void Block::scatter(const double* y, double* left, int threads) const {
+  sum_over_parts(*this, left, threads, [&](std::int32_t begin, std::int32_t end, double* to) {
+    if (dense()) {
+      with_columns(*this, [&](const auto* w, std::int64_t stride) {
+        for (std::int32_t b = begin; b < end; ++b)
+          add_scaled(to, w + b * stride, scale * y[b], rows);
+      });
+      return;
+    }
+    for (std::int32_t b = begin; b < end; ++b)
+      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) to[index[k]] += value[k] * (scale * y[b]);
+  });
+}
+
+void Block::gather_scatter(const double* x, const double* y, double* right, double* left,
+                           int threads) const {
+  sum_over_parts(*this, left, threads, [&](std::int32_t begin, std::int32_t end, double* to) {
+    if (dense()) {
+      with_columns(*this, [&](const auto* w, std::int64_t stride) {
+        for (std::int32_t b = begin; b < end; ++b)
+          right[b] = scale * dot_and_add(w + b * stride, x, to, scale * y[b], rows);
+      });
+      return;
+    }
+    for (std::int32_t b = begin; b < end; ++b) {
+      double sum = 0;
+      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) {
+        sum += value[k] * x[index[k]];
+        to[index[k]] += value[k] * (scale * y[b]);
+      }
+      right[b] = scale * sum;
+    }
+  });
 }
 
 double Block::largest_exponent(const std::vector<double>& values, const double* u_source,

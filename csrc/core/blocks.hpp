@@ -37,12 +37,13 @@ struct Block {
   /// The weights, in the order in which `value` holds or would hold them.
   std::vector<double> copied() const;
 
-  /// right_b = sum_a W_ab x_a
-  void gather(const double* x, double* right) const;
+  /// right_b = sum_a W_ab x_a; no sum depends on the number of threads, here or below.
+  void gather(const double* x, double* right, int threads) const;
   /// left_a = sum_b W_ab y_b
-  void scatter(const double* y, double* left) const;
+  void scatter(const double* y, double* left, int threads) const;
   /// Both, in one pass over the weights.
-  void gather_scatter(const double* x, const double* y, double* right, double* left) const;
+  void gather_scatter(const double* x, const double* y, double* right, double* left,
+                      int threads) const;
   /// Calls visit(source neuron, target neuron, position of the value) for every value.
   template <class Visit>
   void for_each(const Visit& visit) const {

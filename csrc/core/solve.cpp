@@ -119,7 +119,7 @@ void solve_by_blocks(BlockProblem problem, const Setting& setting, Progress& pro
   const auto order = problem.order;
   Point point(order.size());
   for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
-  BlockState state(std::move(problem), point.u, setting.monitor);
+  BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
   state.evaluate(point);
   progress.start(point.value);
   const auto method =

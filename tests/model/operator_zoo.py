@@ -1,5 +1,7 @@
 """One small model per operator and trap, with the number of neurons the mathematics allows."""
 
+import math
+
 import torch
 from operator_modules import (
     Raw,
@@ -55,6 +57,13 @@ MOVES: dict[str, Case] = {
         conv(lambda h: torch.slice_scatter(h, 2 * h[:, 4:6], 1, 1, 3)), IMAGE, 6
     ),
     "joined_zeros": Case(zero_joined_shortcut, IMAGE, 7),
+    "pad_infinity": Case(
+        conv(
+            lambda h: functional.max_pool2d(functional.pad(h, (0, 1, 0, 1), value=-math.inf), 2, 1)
+        ),
+        IMAGE,
+        6,
+    ),
     "pad_one": Case(conv(lambda h: functional.pad(h, (1, 1), value=1.0)), IMAGE, 0),
     **{
         f"pad_{kind}": Case(
