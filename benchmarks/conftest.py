@@ -10,7 +10,7 @@ import pytest
 import torch
 from scipy.sparse import csc_array
 
-from pathcond_native import SolveResult, diag_g, solve, trace
+from pathcond_native import RescalingGraph, SolveResult, diag_g, solve, trace
 from pathcond_native.cli.networks import NETWORKS
 
 from .baselines import SparseObjective, Vector
@@ -21,9 +21,10 @@ FACTS = pytest.StashKey[dict[str, dict[str, Any]]]()
 
 @dataclass(frozen=True)
 class Problem:
-    """One network's B and g, with what every benchmark of it needs."""
+    """One network's graph, B and g, with what every benchmark of it needs."""
 
     title: str
+    graph: RescalingGraph
     B: csc_array
     g: Vector
     objective: SparseObjective
@@ -37,7 +38,7 @@ def problem(request: pytest.FixtureRequest) -> Problem:
     B = graph.incidence()
     g = diag_g(model, inputs, graph=graph).numpy()
     assert (g > 0).all()
-    return Problem(request.param.title, B, g, SparseObjective(B, g), solve(B, g))
+    return Problem(request.param.title, graph, B, g, SparseObjective(B, g), solve(B, g))
 
 
 @pytest.fixture

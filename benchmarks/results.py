@@ -17,11 +17,14 @@ def table(networks: dict[str, Facts]) -> str:
         ("sweeps to the optimum", lambda f: str(f["solve"]["sweeps"])),
         ("max abs(dF/du)/p there", lambda f: f"{f['solve']['gradient']:.1e}"),
         ("**solve, to the optimum**", lambda f: f"**{_ms(f['solve']['seconds'])}**"),
+        ("**by tensors, to the optimum**", lambda f: f"**{_ms(f['tensors']['seconds'])}**"),
         ("solve, the paper's ten sweeps", lambda f: _against(f["native_sweeps"])),
         ("PyTorch, the paper's ten sweeps", lambda f: _against(f["python_sweeps"])),
+        ("Numba, the paper's ten sweeps", lambda f: _against(f["numba_sweeps"])),
         ("gap/p left by ten sweeps", lambda f: f"{f['python_sweeps']['gap']:.1e}"),
         ("SciPy L-BFGS-B, to gap/p 1e-9", lambda f: _against(f["lbfgsb"])),
         ("reading B and g once", lambda f: _against(f["reading"])),
+        ("reading g once, against tensors", lambda f: _against(f["reading_g"])),
     ]
     rows = [["", *networks]]
     for label, cell in lines:
@@ -54,6 +57,6 @@ def _against(measured: Facts) -> str:
         if 1 <= ratio < 10
         else f"{ratio:.0f}x"
         if ratio >= 10
-        else f"1/{1 / ratio:.0f}"
+        else f"1/{1 / ratio:.2g}"
     )
     return f"{_ms(measured['seconds'])} ({times})"

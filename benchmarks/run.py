@@ -23,7 +23,8 @@ from .results import table
 HERE = Path(__file__).parent
 
 _NOTES = """\
-In brackets: this time over that of `solve` to the optimum, run beside it; medians.
+In brackets: this time over that of `solve` to the optimum, run beside it; medians. By tensors:
+`solve(graph, g)` with a traced graph in place of B.
 Preparation (copies of B by rows and by columns, index tensors) is not in the times of the others.
 L-BFGS-B: SciPy, objective F/p with gradient in one function, 40 corrections, stopped in the
 iteration that reaches the gap. PyTorch: index tensors per neuron, one thread (more were slower).

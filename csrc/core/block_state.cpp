@@ -99,12 +99,12 @@ void BlockState::absorb() {
   base_ = u_;
 }
 
-void BlockState::step(std::int32_t group, const double* log_t) {
+void BlockState::step(std::int32_t group, const double* t) {
   const std::size_t first = begin(group);
   const std::size_t last = begin(group + 1);
   for (std::size_t k = first; k < last; ++k) {
-    u_[k] += log_t[k - first];
-    x_[k] = std::exp(u_[k] - base_[k]);
+    u_[k] += std::log(t[k - first]);
+    x_[k] *= t[k - first];
     y_[k] = 1 / x_[k];
   }
   for (const auto block : problem_.in_blocks[group]) half_[block].left_valid = false;
@@ -112,18 +112,19 @@ void BlockState::step(std::int32_t group, const double* log_t) {
 }
 
 void BlockState::shift(const std::vector<double>& coarse_shift) {
+  std::vector<double> grow(coarse_shift.size());
+  for (std::size_t c = 0; c < grow.size(); ++c) grow[c] = std::exp(coarse_shift[c]);
   for (std::size_t k = 0; k < u_.size(); ++k) {
-    u_[k] += coarse_shift[coarse_of_neuron_[k]];
-    x_[k] = std::exp(u_[k] - base_[k]);
+    const auto c = static_cast<std::size_t>(coarse_of_neuron_[k]);
+    u_[k] += coarse_shift[c];
+    x_[k] *= grow[c];
     y_[k] = 1 / x_[k];
   }
   for (std::size_t block = 0; block < half_.size(); ++block) {
     const auto source = problem_.coarse[problem_.blocks[block].source];
     const auto target = problem_.coarse[problem_.blocks[block].target];
-    const double grow = std::exp(coarse_shift[source]);
-    const double shrink = std::exp(-coarse_shift[target]);
-    for (double& sum : half_[block].left) sum *= shrink;
-    for (double& sum : half_[block].right) sum *= grow;
+    for (double& sum : half_[block].left) sum /= grow[static_cast<std::size_t>(target)];
+    for (double& sum : half_[block].right) sum *= grow[static_cast<std::size_t>(source)];
   }
 }
 

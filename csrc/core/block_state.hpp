@@ -21,7 +21,8 @@ class BlockState final : public Objective {
   const std::vector<double>& u() const { return u_; }
 
   /// Multiplies e^u of the neurons of one group by t; half-sums over that group become stale.
-  void step(std::int32_t group, const double* log_t);
+  /// Products of e^u round anew each time: `evaluate` takes them from u again.
+  void step(std::int32_t group, const double* t);
   /// One common shift per coarse group; half-sums stay valid.
   void shift(const std::vector<double>& coarse_shift);
 

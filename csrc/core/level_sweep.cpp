@@ -10,7 +10,7 @@ namespace pathcond {
 namespace {
 
 /// Part of an exact step decreases F too; longer ones could leave the range of doubles.
-constexpr double kLongestLevelStep = 200;
+constexpr double kLongestLevelStep = 1e87;
 
 constexpr double kCancellation = 1e-6;
 
@@ -51,7 +51,7 @@ double LevelSweep::step(std::int32_t level) {
   const auto size = static_cast<std::size_t>(problem.group_begin[last_group]) - first;
   leaving_.resize(size);
   entering_.resize(size);
-  log_t_.resize(size);
+  t_.resize(size);
   std::vector<double> share(size);
   for (auto g = first_group; g < last_group; ++g) {
     const auto at = static_cast<std::size_t>(problem.group_begin[g]) - first;
@@ -71,12 +71,10 @@ double LevelSweep::step(std::int32_t level) {
   for (std::size_t k = 0; k < size; ++k) {
     const double t = step_for_total(share[k] * total_, leaving_[k], entering_[k]);
     // Neurons without a row left, or whose weights underflow, stay where they are.
-    log_t_[k] = t > 0 && std::isfinite(t)
-                    ? std::clamp(std::log(t), -kLongestLevelStep, kLongestLevelStep)
-                    : 0;
+    t_[k] = t > 0 && std::isfinite(t) ? std::clamp(t, 1 / kLongestLevelStep, kLongestLevelStep) : 1;
   }
   for (auto g = first_group; g < last_group; ++g)
-    state_.step(g, &log_t_[static_cast<std::size_t>(problem.group_begin[g]) - first]);
+    state_.step(g, &t_[static_cast<std::size_t>(problem.group_begin[g]) - first]);
   return worst;
 }
 

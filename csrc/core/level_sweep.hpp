@@ -29,7 +29,7 @@ class LevelSweep {
   BlockState& state_;
   bool forward_ = true;
   double total_ = 0;
-  std::vector<double> leaving_, entering_, log_t_;
+  std::vector<double> leaving_, entering_, t_;
 };
 
 /// The root S of S = rest + sum_h sqrt((share_h S)^2 + 4 O_h I_h):
