@@ -143,31 +143,13 @@ void sum_over_parts(const Block& block, double* left, int threads, const Work& w
 
 void Block::gather(const double* x, double* right, int threads) const {
   for_parts(*this, threads, [&](std::int32_t begin, std::int32_t end, int) {
-    if (dense()) {
-      with_columns(*this, [&](const auto* w, std::int64_t stride) {
-        for (std::int32_t b = begin; b < end; ++b) right[b] = scale * dot(w + b * stride, x, rows);
-      });
-      return;
-    }
-    for (std::int32_t b = begin; b < end; ++b) {
-      double sum = 0;
-      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) sum += value[k] * x[index[k]];
-      right[b] = scale * sum;
-    }
+    for (std::int32_t b = begin; b < end; ++b) right[b] = column_sum(b, x);
   });
 }
 
 void Block::scatter(const double* y, double* left, int threads) const {
   sum_over_parts(*this, left, threads, [&](std::int32_t begin, std::int32_t end, double* to) {
-    if (dense()) {
-      with_columns(*this, [&](const auto* w, std::int64_t stride) {
-        for (std::int32_t b = begin; b < end; ++b)
-          add_scaled(to, w + b * stride, scale * y[b], rows);
-      });
-      return;
-    }
-    for (std::int32_t b = begin; b < end; ++b)
-      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) to[index[k]] += value[k] * (scale * y[b]);
+    for (std::int32_t b = begin; b < end; ++b) add_column(b, y[b], to);
   });
 }
 
@@ -190,6 +172,39 @@ void Block::gather_scatter(const double* x, const double* y, double* right, doub
       right[b] = scale * sum;
     }
   });
+}
+
+double Block::column_sum(std::int32_t b, const double* x) const {
+  double sum = 0;
+  if (dense())
+    with_columns(*this,
+                 [&](const auto* w, std::int64_t stride) { sum = dot(w + b * stride, x, rows); });
+  else
+    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) sum += value[k] * x[index[k]];
+  return scale * sum;
+}
+
+void Block::add_column(std::int32_t b, double factor, double* left) const {
+  if (dense())
+    with_columns(*this, [&](const auto* w, std::int64_t stride) {
+      add_scaled(left, w + b * stride, scale * factor, rows);
+    });
+  else
+    for (auto k = ptr[b]; k < ptr[b + 1]; ++k) left[index[k]] += value[k] * (scale * factor);
+}
+
+double Block::row_sum(std::int32_t a, const double* y) const {
+  double sum = 0;
+  if (dense())
+    with_columns(*this, [&](const auto* w, std::int64_t stride) {
+      for (std::int32_t b = 0; b < columns; ++b)
+        sum += static_cast<double>(w[b * stride + a]) * y[b];
+    });
+  else
+    for_each([&](std::int32_t from, std::int32_t b, std::size_t k) {
+      if (from == a) sum += value[k] * y[b];
+    });
+  return scale * sum;
 }
 
 double Block::largest_exponent(const std::vector<double>& values, const double* u_source,
@@ -357,6 +372,44 @@ BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition) 
   allocate_blocks(pairs, place, problem);
   fill_blocks(pairs, place, problem);
   return problem;
+}
+
+PairProblem to_pairs(const BlockProblem& problem, const std::vector<std::uint8_t>& frozen) {
+  const auto H = problem.neurons();
+  PairProblem pairs;
+  pairs.neurons = static_cast<std::int32_t>(H);
+  pairs.rows = static_cast<std::int64_t>(problem.rows);
+  pairs.constant = problem.constant;
+  pairs.log_scale = problem.log_scale;
+  pairs.frozen = frozen;
+  const auto restore = [&](const std::vector<double>& from) {
+    std::vector<double> to(H);
+    for (std::size_t k = 0; k < H; ++k) to[problem.order[k]] = from[k];
+    return to;
+  };
+  pairs.degree = restore(problem.degree);
+  pairs.leave_only = restore(problem.leave_only);
+  pairs.enter_only = restore(problem.enter_only);
+  pairs.enter_ptr.assign(H + 1, 0);
+  const auto for_each_pair = [&](const auto& visit) {
+    for (const Block& block : problem.blocks)
+      block.for_each_weight([&](std::int32_t a, std::int32_t b, double w) {
+        if (w > 0)
+          visit(problem.order[problem.group_begin[block.source] + a],
+                problem.order[problem.group_begin[block.target] + b], w);
+      });
+  };
+  for_each_pair([&](std::int32_t, std::int32_t b, double) { ++pairs.enter_ptr[b + 1]; });
+  for (std::size_t h = 0; h < H; ++h) pairs.enter_ptr[h + 1] += pairs.enter_ptr[h];
+  pairs.leave.resize(static_cast<std::size_t>(pairs.enter_ptr[H]));
+  pairs.weight.resize(pairs.leave.size());
+  auto next = pairs.enter_ptr;
+  for_each_pair([&](std::int32_t a, std::int32_t b, double w) {
+    const auto at = static_cast<std::size_t>(next[b]++);
+    pairs.leave[at] = a;
+    pairs.weight[at] = w;
+  });
+  return pairs;
 }
 
 }  // namespace pathcond

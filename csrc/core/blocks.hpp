@@ -44,6 +44,13 @@ struct Block {
   /// Both, in one pass over the weights.
   void gather_scatter(const double* x, const double* y, double* right, double* left,
                       int threads) const;
+  /// sum_a W_ab x_a for one target neuron b
+  double column_sum(std::int32_t b, const double* x) const;
+  /// left_a += W_ab factor for one target neuron b
+  void add_column(std::int32_t b, double factor, double* left) const;
+  /// sum_b W_ab y_b for one source neuron a; does not read along the memory
+  double row_sum(std::int32_t a, const double* y) const;
+
   /// Calls visit(source neuron, target neuron, position of the value) for every value.
   template <class Visit>
   void for_each(const Visit& visit) const {
@@ -105,6 +112,9 @@ BlockProblem build_blocks(const PairProblem& pairs, const Partition& partition);
 
 /// The neurons of a block problem in order, with what they have in no pair; blocks are yet to come.
 BlockProblem without_blocks(const PairProblem& pairs, const Partition& partition);
+
+/// The same problem by pairs, neurons in the order of B.
+PairProblem to_pairs(const BlockProblem& problem, const std::vector<std::uint8_t>& frozen);
 
 /// From this fill on a dense matrix is smaller and faster than a sparse one.
 inline constexpr double kDenseFill = 0.4;

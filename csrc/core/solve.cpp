@@ -10,6 +10,7 @@
 #include "core/errors.hpp"
 #include "core/instantiate.hpp"
 #include "core/level_sweep.hpp"
+#include "core/neuron_sweep.hpp"
 #include "core/newton.hpp"
 #include "core/parallel.hpp"
 #include "core/partition.hpp"
@@ -162,27 +163,66 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
   setting.watch.lap("sweeps");
 }
 
-/// The paper's method, on merged rows: the same iterates, since merging does not change F.
-void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress& progress,
-                 Solution& solution) {
-  ColumnSweep sweeps(problem, solution.u, setting.monitor);
-  progress.start(sweeps.objective());
+/// Sweeps of the paper's method until it stops. `sweep` returns an outcome, or nullopt where it
+/// cannot go on; then so does this.
+template <class Sweep, class Objective>
+bool run_cd(const Sweep& sweep, const Objective& objective, const Setting& setting,
+            Progress& progress, Solution& solution) {
   bool stop = progress.exhausted(), converged = false;
   while (!stop && !converged) {
-    const auto outcome = sweeps.sweep();
-    stop = progress.record(sweeps.objective(), outcome.gradient_norm);
+    const std::optional<ColumnSweep::Outcome> outcome = sweep();
+    if (!outcome) return false;
+    stop = progress.record(objective(), outcome->gradient_norm);
     converged =
-        outcome.change < setting.tolerance && progress.status() != Status::stopped_by_callback;
+        outcome->change < setting.tolerance && progress.status() != Status::stopped_by_callback;
   }
   solution.status = converged ? Status::converged : progress.status();
+  return true;
+}
+
+/// The paper's method, on merged rows: the same iterates, since merging does not change F.
+/// `started`: sweeps have been made already.
+void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress& progress,
+                 bool started, Solution& solution) {
+  ColumnSweep sweeps(problem, solution.u, setting.monitor);
+  if (!started) progress.start(sweeps.objective());
+  run_cd([&] { return std::optional(sweeps.sweep()); }, [&] { return sweeps.objective(); }, setting,
+         progress, solution);
   setting.watch.lap("sweeps");
   Point point(solution.u.size());
   point.u = sweeps.u();
   ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0), setting.monitor);
   objective.evaluate(point);
   finish(progress, point, static_cast<double>(progress.sweeps()) + objective.passes(),
-         converged && std::isfinite(point.value), solution);
+         solution.status == Status::converged && std::isfinite(point.value), solution);
   solution.u = point.u;
+  setting.watch.lap("certificate");
+}
+
+/// The same on blocks; on merged rows from where numbers come near the end of their range.
+void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progress,
+                 Solution& solution) {
+  const auto order = problem.order;
+  Point point(order.size());
+  for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
+  NeuronSweep sweeps(problem, point.u, setting.options.threads, setting.monitor);
+  const bool in_range = sweeps.in_range();
+  if (in_range) progress.start(sweeps.objective());
+  const bool done =
+      in_range && run_cd([&] { return sweeps.sweep(); }, [&] { return sweeps.objective(); },
+                         setting, progress, solution);
+  point.u = sweeps.u();
+  for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
+  if (!done) {
+    solve_by_cd(to_columns(to_pairs(problem, solution.frozen)), setting, progress, in_range,
+                solution);
+    return;
+  }
+  setting.watch.lap("sweeps");
+  BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
+  state.evaluate(point);
+  finish(progress, point, sweeps.passes() + state.passes(),
+         solution.status == Status::converged && std::isfinite(point.value), solution);
   setting.watch.lap("certificate");
 }
 
@@ -208,7 +248,10 @@ bool solve_by_panels(const Panels<G>& panels, bool zeros_too, const Options& opt
   }
   const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
                         monitor, watch};
-  solve_by_blocks(std::move(merged->blocks), setting, progress, solution);
+  if (options.method == Method::cd)
+    solve_by_cd(std::move(merged->blocks), setting, progress, solution);
+  else
+    solve_by_blocks(std::move(merged->blocks), setting, progress, solution);
   return true;
 }
 
@@ -266,12 +309,10 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
-  if (options.method != Method::cd) {
-    const auto tensors = recognise(B, g, options.threads);
-    watch.lap("validate");
-    if (tensors && solve_by_panels(tensors->input, false, options, monitor, watch, solution))
-      return solution;
-  }
+  const auto tensors = recognise(B, g, options.threads);
+  watch.lap("validate");
+  if (tensors && solve_by_panels(tensors->input, false, options, monitor, watch, solution))
+    return solution;
   WeightSummary summary;
   const auto look = [&](int part) { part == 0 ? validate(B) : void(summary = validate(g)); };
   if (options.threads > 1 && B.entries >= kEntriesPerWorker) {
@@ -325,7 +366,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   }
   solution.merged_rows = std::ssize(columns->weight) + (columns->constant > 0);
   if (options.method == Method::cd)
-    solve_by_cd(*columns, setting, progress, solution);
+    solve_by_cd(*columns, setting, progress, false, solution);
   else
     solve_by_columns(*columns, setting, progress, solution);
   return solution;
@@ -334,7 +375,6 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
 template <class G>
 std::optional<Solution> solve(const Panels<G>& panels, const Options& options) {
   check(options, panels.rows, panels.neurons, static_cast<std::size_t>(panels.rows));
-  if (options.method == Method::cd) return std::nullopt;
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);

@@ -59,8 +59,7 @@ struct Solution {
 };
 
 /// As below, from tensors in place of B.
-/// nullopt where only B itself serves: see `merge_panels`, and the paper's method, which visits
-/// neurons in order.
+/// nullopt where only B itself serves, see `merge_panels`.
 template <class G>
 std::optional<Solution> solve(const Panels<G>& panels, const Options& options);
 
