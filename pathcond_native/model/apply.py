@@ -16,6 +16,8 @@ from .rounding import power_of_two
 
 __all__ = ["refresh_derived", "rescaled_values"]
 
+_AT_ONCE = 1 << 20  # entries of a parameter
+
 
 def rescaled_values(
     model: nn.Module,
@@ -51,14 +53,14 @@ def rescaled_values(
             torch.from_numpy(power_of_two(x)).to(parameter.device)
             for x in (entered - middle, middle - left)
         ]
-        old = parameter.detach().double()
-        new = (old * factors[0]).mul_(factors[1]).to(parameter.dtype)
+        old = parameter.detach()
+        new = _scaled(old, *factors)
         if not is_finite(new):
             raise VerificationError(
                 f"parameter '{info.name}' would overflow {parameter.dtype}; "
                 "nothing was changed, use a smaller strength"
             )
-        if exact and not torch.equal(new.double() / factors[1] / factors[0], old):
+        if exact and not torch.equal(new / factors[1] / factors[0], old.double()):
             raise VerificationError(
                 f"parameter '{info.name}' would underflow {parameter.dtype} and lose bits, so that "
                 "the outputs could not stay bit-identical; nothing was changed, use a smaller "
@@ -66,6 +68,20 @@ def rescaled_values(
             )
         found.append((parameter, new))
     return found
+
+
+def _scaled(old: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """old · first · second in float64, rounded once; piece by piece, so that no copy is large."""
+    if old.numel() <= _AT_ONCE:
+        return (old * first).mul_(second).to(old.dtype)
+    first, second = (x.reshape((1,) * (old.dim() - x.dim()) + x.shape) for x in (first, second))
+    new = torch.empty_like(old)
+    rows = max(1, _AT_ONCE * old.shape[0] // old.numel())
+    for start in range(0, old.shape[0], rows):
+        piece = slice(start, start + rows)
+        a, b = (x[piece] if x.shape[0] > 1 else x for x in (first, second))
+        new[piece] = (old[piece] * a).mul_(b)
+    return new
 
 
 def refresh_derived(model: nn.Module) -> None:

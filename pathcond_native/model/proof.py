@@ -54,10 +54,12 @@ def is_rounding(
         moved: the changes of the model's outputs in those runs.
     """
     try:
-        twin = copied(model)
-        for x, value in zip(twin.parameters(), originals, strict=True):
-            write(x, value)
-        twin = twin.double()
+        exact = {
+            id(x): nn.Parameter(value.double(), requires_grad=False)
+            for x, value in zip(model.parameters(), originals, strict=True)
+            if x.is_floating_point()
+        }
+        twin = copied(model, exact).double()
         parameters = list(twin.parameters())
         precise = [_double(run) for run in wanted]
         before = observe(twin, precise)

@@ -82,8 +82,10 @@ def restored_on_error(model: nn.Module) -> Iterator[list[Tensor]]:
         raise
 
 
-def copied(model: nn.Module) -> nn.Module:
+def copied(model: nn.Module, replaced: dict[int, nn.Parameter] | None = None) -> nn.Module:
     """A deep copy; tensors that a forward pass left in attributes are copied without history.
+
+    `replaced`, by id, are parameters that the copy gets in place of its own copies.
 
     (`copy.deepcopy` refuses those, such as the weight computed by `torch.nn.utils.weight_norm`.)
     """
@@ -93,7 +95,7 @@ def copied(model: nn.Module) -> nn.Module:
                 if isinstance(x, Tensor) and not x.is_leaf:
                     vars(module)[name] = x.detach()
         try:
-            return copy.deepcopy(model)
+            return copy.deepcopy(model, dict(replaced or {}))
         except Exception as error:
             raise InvalidInputError(
                 f"model: {type(model).__name__} cannot be copied "
