@@ -46,10 +46,11 @@ class Stopwatch {
 /// Decides when sweeps that converge linearly should give way to a second-order method.
 class RateWatch {
  public:
-  /// True once the stationarity has shrunk too little in two sweeps of a row.
+  /// True once the stationarity has shrunk too little two times in a row. A sweep is judged with
+  /// the one before it: forward and backward sweeps may differ.
   bool too_slow(double gradient_norm) {
-    if (sweeps_ > 0) rate_ = gradient_norm / previous_;
-    previous_ = gradient_norm;
+    if (sweeps_ > 1) rate_ = std::sqrt(gradient_norm / before_previous_);
+    before_previous_ = std::exchange(previous_, gradient_norm);
     slow_ = ++sweeps_ > kWarmUp && rate_ > kGoodRate ? slow_ + 1 : 0;
     return slow_ >= 2;
   }
@@ -60,7 +61,7 @@ class RateWatch {
   static constexpr int kWarmUp = 5;
   /// With this rate Newton's method, conjugate gradients counted, needs about as many passes.
   static constexpr double kGoodRate = 0.2;
-  double previous_ = 0;
+  double previous_ = 0, before_previous_ = 0;
   double rate_ = 1;
   int sweeps_ = 0, slow_ = 0;
 };
