@@ -58,7 +58,7 @@ class RateWatch {
   double predicted() const { return previous_ * std::min(1.0, rate_); }
 
  private:
-  static constexpr int kWarmUp = 5;
+  static constexpr int kWarmUp = 8;
   /// With this rate Newton's method, conjugate gradients counted, needs about as many passes.
   static constexpr double kGoodRate = 0.2;
   double previous_ = 0, before_previous_ = 0;
