@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -72,7 +73,7 @@ class Tensors:
 
 def _layers(widths: Sequence[int]) -> list[Neurons]:
     bounds = np.cumsum([0, *widths])
-    return [np.arange(a, b, dtype=np.int32) for a, b in zip(bounds, bounds[1:], strict=False)]
+    return [np.arange(a, b, dtype=np.int32) for a, b in pairwise(bounds)]
 
 
 def _matrix(entered: Neurons, left: Neurons, out: int, inputs: int) -> Tensor:
@@ -84,7 +85,7 @@ def chain(width: int, depth: int, inputs: int | None = None) -> Tensors:
     ends = width if inputs is None else inputs
     layers = _layers([width] * (depth - 1))
     tensors = [_matrix(layers[0], NONE, width, ends)]
-    for a, b in zip(layers, layers[1:], strict=False):
+    for a, b in pairwise(layers):
         tensors.append(_matrix(b, a, width, width))
     tensors.append(_matrix(NONE, layers[-1], ends, width))
     return Tensors(tensors, width * (depth - 1))
@@ -94,7 +95,7 @@ def depthwise(channels: int, blocks: int) -> Tensors:
     """1x1 and depthwise 3x3 convolutions by turns: every channel is a group of its own."""
     layers = _layers([channels] * (2 * blocks))
     tensors = [_matrix(layers[0], NONE, channels, 3)]
-    for k, (a, b) in enumerate(zip(layers, layers[1:], strict=False)):
+    for k, (a, b) in enumerate(pairwise(layers)):
         if k % 2 == 0:
             tensors.append(Tensor((channels, 1, 9), b.reshape(-1, 1, 1), a.reshape(-1, 1, 1)))
         else:

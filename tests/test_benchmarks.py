@@ -77,3 +77,26 @@ def test_the_table_leaves_out_what_was_not_measured(benchmarks):
     assert "2 ms (1/20)" in text
     assert "L-BFGS-B" not in text
     assert len({len(line) for line in text.splitlines()}) == 1
+
+
+def test_the_numba_sweeps_are_those_of_solve(benchmarks, small):
+    pytest.importorskip("numba")
+    B, g = small
+    u = benchmarks("baselines").numba_sweeps(B, g)(10)
+    native = solve(B, g, method="cd", tol=0, max_sweeps=10)
+    np.testing.assert_allclose(u, native.u, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("build", "sizes"), [("chain", (5, 6)), ("depthwise", (6, 2)), ("stream", (5, 3, 4))]
+)
+def test_synthetic_problems_are_the_same_with_and_without_B(benchmarks, build, sizes):
+    synthetic = benchmarks("synthetic")
+    graph = getattr(synthetic, build)(*sizes)
+    B, g = graph.incidence(), synthetic.conditioned(graph, 4.0, seed=0)
+    by_tensors, from_B = solve(graph, g), solve(B, g)
+    assert by_tensors.converged and from_B.converged
+    assert by_tensors.objective == pytest.approx(from_B.objective, rel=1e-13)
+    value, gradient = benchmarks("baselines").SparseObjective(B, g)(by_tensors.u)
+    assert np.abs(gradient).max() <= 2e-12
+    assert value == pytest.approx(by_tensors.objective / by_tensors.rows, rel=1e-13)
