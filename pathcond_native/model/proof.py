@@ -55,7 +55,7 @@ def is_rounding(
     """
     try:
         exact = {
-            id(x): nn.Parameter(value.double(), requires_grad=False)
+            id(x): nn.Parameter(value.to(torch.float64, copy=True), requires_grad=False)
             for x, value in zip(model.parameters(), originals, strict=True)
             if x.is_floating_point()
         }

@@ -262,3 +262,18 @@ def test_models_without_usable_parameters():
     with pytest.raises(InvalidInputError, match="meta device"):
         rescale_(meta, x)
     assert "no rescalable neuron" in str(rescale_(nn.Identity(), x))
+
+
+def test_the_proof_leaves_the_originals_alone(monkeypatch, bits):
+    """A float64 model that amplifies rounding: its copy is nudged, and the proof then refused."""
+    model, x = cancelling().double(), torch.randn(2, 6).double()
+    before = bits(model)
+    values = rescale.rescaled_values
+
+    def wrong(*args, **options):
+        return [(x, value * (1 + 1e-9)) for x, value in values(*args, **options)]
+
+    monkeypatch.setattr(rescale, "rescaled_values", wrong)
+    with pytest.raises(VerificationError, match="rescaling changed output"):
+        rescale_(model, x)
+    assert bits(model) == before
