@@ -64,7 +64,9 @@ def capture(
         warnings.simplefilter("ignore")
         try:
             exported = torch.export.export(model, args, kwargs, strict=False)
+            _show_aliases(exported.graph)
             if not _made_functional(exported.graph):
+                exported.graph_module.recompile()
                 exported = exported.run_decompositions(_DECOMPOSED)
         except Exception as error:
             raise TraceError(_remedy(model, error)) from error
@@ -74,6 +76,15 @@ def capture(
 def operator_name(op: torch._ops.OpOverload) -> str:
     """Such as ``aten.conv2d``; overloads share it."""
     return str(op._schema.name).replace("::", ".")
+
+
+def _show_aliases(graph: fx.Graph) -> None:
+    """Dropout that drops nothing returns its operand itself, which its schema does not tell."""
+    for node in graph.nodes:
+        if node.target in (torch.ops.aten.dropout.default, torch.ops.aten.dropout_.default):
+            operand, p, train = node.args
+            if p == 0 or not train:
+                node.target, node.args = torch.ops.aten.alias.default, (operand,)
 
 
 def _made_functional(graph: fx.Graph) -> bool:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from ..errors import InvalidInputError
 from . import compressed
-from .graph import RescalingGraph
+from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, is_finite, unwrapped
 from .program import Step, Value
 from .rules import RULES
@@ -55,7 +55,7 @@ def diag_g(
         raise InvalidInputError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
     model = unwrapped(model)
     graph = trace(model, example_inputs) if graph is None else graph
-    graph.check(model)
+    check_graph(graph, model)
     check_parameters(model)
     parts = diag_g_by_parameter(model, graph, dtype)
     return torch.cat([part.reshape(-1) for part in parts]) if parts else torch.zeros(0, dtype=dtype)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scipy.sparse import csc_array
     from torch import nn
 
-__all__ = ["Group", "Neuron", "RescalingGraph"]
+__all__ = ["Group", "Neuron", "RescalingGraph", "check_graph"]
 
 
 @dataclass(frozen=True)
@@ -90,17 +90,6 @@ class RescalingGraph:
         """Whether the model holds batch statistics, so that training mode is another function."""
         names = {step.name for step in self.program.steps}
         return any("batch_norm" in name or "instance_norm" in name for name in names)
-
-    def check(self, model: nn.Module) -> None:
-        """Raise `InvalidInputError` unless the model has the parameters that were traced."""
-        expected = [(x.name, x.shape) for x in self.parameters]
-        found = [(name, tuple(x.shape)) for name, x in model.named_parameters()]
-        if found != expected:
-            odd = next((x for x in (*found, *expected) if (x in found) != (x in expected)), None)
-            raise InvalidInputError(
-                "graph: it was traced from another model; trace this one again "
-                f"(expected {len(expected)} parameters, got {len(found)}; first difference: {odd})"
-            )
 
     def incidence(self) -> csc_array:
         """The matrix B of arXiv 2602.19799, with +1 where a parameter leaves a neuron.
@@ -216,4 +205,20 @@ class RescalingGraph:
         return (
             f"RescalingGraph(parameters={p}, neurons={H}, layers={len(self.groups)}, "
             f"pinned={sum(x.channels for x in self.pinned)}, unsupported={len(self.unsupported)})"
+        )
+
+
+def check_graph(graph: object, model: nn.Module) -> None:
+    """Raise `InvalidInputError` unless the graph's parameters are those of the model."""
+    if not isinstance(graph, RescalingGraph):
+        raise InvalidInputError(
+            f"graph: expected what trace(model, ...) returned, got {type(graph).__name__}"
+        )
+    expected = [(x.name, x.shape) for x in graph.parameters]
+    found = [(name, tuple(x.shape)) for name, x in model.named_parameters()]
+    if found != expected:
+        odd = next((x for x in (*found, *expected) if (x in found) != (x in expected)), None)
+        raise InvalidInputError(
+            "graph: it was traced from another model; trace this one again "
+            f"(expected {len(expected)} parameters, got {len(found)}; first difference: {odd})"
         )

@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from .diag_g import diag_g
-from .graph import RescalingGraph
+from .graph import RescalingGraph, check_graph
 from .groups import Pinned, Unsupported
 from .inputs import ExampleInputs, as_call, check_call, check_model, check_parameters, unwrapped
 from .paths import count_paths
@@ -101,7 +101,7 @@ def stats(
     check_call(model, as_call(example_inputs))
     with torch.inference_mode(False), kept(model):
         graph = trace(model, example_inputs) if graph is None else graph
-        graph.check(model)
+        check_graph(graph, model)
         g = diag_g(model, example_inputs, graph=graph).cpu().numpy()
         plain = count_paths(model, graph, biases=False)
         biased = count_paths(model, graph, biases=True)

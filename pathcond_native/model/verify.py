@@ -22,6 +22,7 @@ __all__ = [
     "Observation",
     "Run",
     "changes",
+    "mode_of",
     "observe",
     "runs",
     "tolerance",
@@ -105,6 +106,11 @@ def runs(call: Call) -> list[Run]:
         for name, training in (("evaluation", False), ("training", True))
         for inputs, values in (("the example inputs", call), ("random inputs", random))
     ]
+
+
+def mode_of(run: str) -> str:
+    """The first words of a run's name."""
+    return run.partition(",")[0]
 
 
 def observe(model: nn.Module, wanted: Iterable[Run]) -> list[Observation]:

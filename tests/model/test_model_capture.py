@@ -3,6 +3,7 @@
 import pytest
 import torch
 from operator_zoo import OPERATORS, inputs_of
+from symmetry import assert_symmetric
 from torch import nn
 from torch.nn import functional
 from zoo import ZOO, Net
@@ -80,3 +81,32 @@ def test_in_place_activations_and_sums_do_not(monkeypatch):
     )
     monkeypatch.setattr(torch.export.ExportedProgram, "run_decompositions", None)
     assert trace(model, torch.randn(2, 4)).shape[1] == 5
+
+
+def written_to_what_dropout_returned(s, x):
+    h = s.a(x)
+    s.d(h).tanh_()
+    return s.b(h)
+
+
+def summed_into_what_dropout_returned(s, x):
+    h = s.a(x)
+    y = s.d(h)
+    y += s.c(h)
+    return s.b(h)
+
+
+@pytest.mark.parametrize("chance", [0.0, 0.5])
+@pytest.mark.parametrize(
+    ("forward", "neurons"),
+    [(written_to_what_dropout_returned, 0), (summed_into_what_dropout_returned, 5)],
+)
+def test_dropout_that_drops_nothing_returns_its_operand(forward, neurons, chance):
+    model = Net(
+        forward, a=nn.Linear(4, 5), b=nn.Linear(5, 2), c=nn.Linear(5, 5), d=nn.Dropout(chance)
+    )
+    inputs = (torch.randn(2, 4, dtype=torch.float64),)
+    model = model.double().eval()
+    graph = trace(model, inputs)
+    assert graph.shape[1] == neurons
+    assert_symmetric(model, inputs, graph)

@@ -220,3 +220,11 @@ def test_a_backward_pass_under_way_survives():
     stats(model, x)
     loss.backward()
     assert all(p.grad is not None for p in model.parameters())
+
+
+@pytest.mark.parametrize("graph", ["x", 3, object()])
+def test_what_is_no_graph_is_refused(graph):
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    for call in (rescale_, diag_g):
+        with pytest.raises(InvalidInputError, match="graph: expected what trace"):
+            call(model, x, graph=graph)

@@ -213,11 +213,12 @@ def test_overflow_is_refused_before_any_change(bits):
 
 
 def test_a_function_that_differs_in_training_is_caught(bits):
-    """Tracing sees evaluation mode; the training branch of this model is not equivariant."""
+    """The training branch is not equivariant, and nothing in the code tells that there is one."""
+    hidden = "".join(["train", "ing"])
 
     def forward(s, x):
         h = s.b(s.n(s.a(x))).relu()
-        return s.c(torch.tanh(h) if s.training else h)
+        return s.c(torch.tanh(h) if getattr(s, hidden) else h)
 
     model = Net(
         forward, a=nn.Linear(4, 5), n=nn.BatchNorm1d(5), b=nn.Linear(5, 6), c=nn.Linear(6, 3)

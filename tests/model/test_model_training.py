@@ -1,5 +1,7 @@
 """Models that are another function in training mode: both functions are preserved."""
 
+import importlib
+
 import pytest
 import torch
 from symmetry import assert_symmetric
@@ -7,6 +9,7 @@ from torch import nn
 from torch.nn import functional
 from zoo import Net
 
+from pathcond_native.errors import VerificationError
 from pathcond_native.model import trace
 
 relu = functional.relu
@@ -65,3 +68,63 @@ def test_unused_parameters_change_nothing():
     )
     graph = trace(model, torch.randn(2, 4))
     assert graph.shape[1] == 5 and not graph.incidence().toarray()[-6:].any()
+
+
+def of_mode(module, h):
+    return torch.tanh(h) if module.training else h
+
+
+class AsksInAHelper(nn.Module):
+    """Its forward pass does not name its mode; what it calls does."""
+
+    def __init__(self, how):
+        super().__init__()
+        self.a, self.b, self.how = nn.Linear(4, 5), nn.Linear(5, 2), how
+        self.kept = lambda h: torch.tanh(h) if getattr(self, "training") else h  # noqa: B009
+        if how == "hook":
+            self.a.register_forward_hook(lambda m, _, out: of_mode(m, out))
+
+    def helper(self, h):
+        return torch.tanh(h) if self.training else h
+
+    def forward(self, x):
+        h = self.a(x)
+        if self.how == "method":
+            h = self.helper(h)
+        elif self.how == "function":
+            h = of_mode(self, h)
+        elif self.how == "attribute":
+            h = self.kept(h)
+        return self.b(h)
+
+
+@pytest.mark.parametrize("how", ["method", "function", "attribute", "hook"])
+def test_the_mode_is_asked_for_out_of_sight(how):
+    assert trace(AsksInAHelper(how).eval(), torch.randn(2, 4)).shape[1] == 0
+
+
+def test_a_training_run_that_needs_float32_is_not_proven(monkeypatch, bits):
+    """The float64 copy leaves that run out: a refusal, no crash."""
+
+    class Narrow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.a, self.b = nn.Linear(4, 5), nn.Linear(5, 2)
+
+        def forward(self, x):
+            if self.training and self.a.weight.dtype != torch.float32:
+                raise TypeError("float32 only")
+            return self.b(self.a(x).relu())
+
+    model = Narrow()
+    before = bits(model)
+    rescale = importlib.import_module("pathcond_native.model.rescale")
+    values = rescale.rescaled_values
+
+    def wrong(*args, **options):
+        return [(x, value * (1 + 1e-4)) for x, value in values(*args, **options)]
+
+    monkeypatch.setattr(rescale, "rescaled_values", wrong)
+    with pytest.raises(VerificationError, match="rescaling changed output"):
+        rescale.rescale_(model, torch.randn(2, 4))
+    assert bits(model) == before
