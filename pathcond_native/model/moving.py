@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CHANNELS",
+    "COPY",
     "DIAGONAL",
     "EXPAND",
     "IM2COL",
@@ -160,6 +161,11 @@ _IM2COL = picks(lambda step: range(-3, 0))
 SAME = moves(lambda _, x: x)
 RESHAPE = only_if(_keeps_dtype, "it reads the bits as another dtype", moves(_reshape))
 EXPAND = moves(lambda step, x: compressed.lead(x, len(step.outputs[0].shape)))
+COPY = only_if(
+    lambda step: bool(step["src"].dtype == step["self"].dtype),
+    "it converts between dtypes",
+    moves(lambda step, x: compressed.lead(x, len(step.outputs[0].shape)), "src"),
+)
 PERMUTE = moves(lambda step, x: x.permute(step["dims"]))
 MATRIX_TRANSPOSE = moves(lambda _, x: x.t())
 TRANSPOSE = moves(lambda step, x: x.transpose(step["dim0"], step["dim1"]))

@@ -265,6 +265,7 @@ FAMILIES: tuple[Family, ...] = (
                 "view _unsafe_view reshape flatten unflatten squeeze unsqueeze", moving.RESHAPE
             ),
             **_aten("expand", moving.EXPAND),
+            **_aten("copy", moving.COPY),
             **_aten("permute", moving.PERMUTE),
             **_aten("transpose", moving.TRANSPOSE),
             **_aten("t", moving.MATRIX_TRANSPOSE),

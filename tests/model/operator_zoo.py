@@ -89,6 +89,9 @@ MOVES: dict[str, Case] = {
     ),
     "rot90": Case(conv(lambda h: h.rot90(1, (2, 3))), IMAGE, 6),
     "einsum": Case(conv(lambda h: torch.einsum("bchw->bcwh", h)), IMAGE, 6),
+    "copied_into_zeros": Case(
+        between(lambda h: torch.zeros(2, 6, dtype=h.dtype).copy_(h.flip(1))), ROWS, 11
+    ),
     "unfold": Case(conv(lambda h: h.unfold(2, 2, 2).sum(-1)), IMAGE, 6),
     "im2col": Case(conv(lambda h: functional.unfold(h, 2).unflatten(-1, (5, 5)), 6, 24), IMAGE, 6),
     "bits": Case(between(lambda h: h.view(torch.int64).view(h.dtype)), ROWS, 5, ("aten.view",)),
