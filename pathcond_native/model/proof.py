@@ -31,6 +31,7 @@ __all__ = ["is_rounding"]
 
 _LEAST = 1e-13  # a few dozen float64 roundings: outputs have some of their own
 _MORE = 10.0  # times what one rounding of every parameter does
+_PIECE = 1 << 18  # entries
 _MOST = 1e-6  # a copy that amplifies rounding to this much proves nothing
 
 
@@ -91,12 +92,18 @@ def is_rounding(
 
 
 def _nudge(parameters: Sequence[Tensor]) -> None:
-    """Move every entry by one rounding, up or down at random."""
+    """Move every entry by one rounding, up or down at random; piece by piece, in place."""
     generator = torch.Generator().manual_seed(0)
+    signs = torch.randint(0, 2, (_PIECE,), generator=generator).double().mul_(2.0).sub_(1.0)
     for x in parameters:
-        if x.is_floating_point():
-            up = torch.randint(0, 2, x.shape, generator=generator, dtype=torch.int8).to(x.device)
-            x.data.mul_(up.to(x.dtype).mul_(2.0).sub_(1.0).mul_(torch.finfo(x.dtype).eps).add_(1.0))
+        if not x.is_floating_point():
+            continue
+        factors = (1.0 + signs * torch.finfo(x.dtype).eps).to(x.device, x.dtype)
+        flat = x.detach().contiguous().view(-1)
+        for start in range(0, flat.numel(), _PIECE):
+            piece = flat[start : start + _PIECE]
+            piece.mul_(factors[: len(piece)])
+        write(x, flat.view(x.shape))
 
 
 def _double(run: Run) -> Run:
