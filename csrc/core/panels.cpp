@@ -8,9 +8,8 @@
 #include <utility>
 
 #include "core/accumulate.hpp"
-#include "core/hash.hpp"
+#include "core/panel_layout.hpp"
 #include "core/parallel.hpp"
-#include "core/partition.hpp"
 
 namespace pathcond {
 namespace {
@@ -19,21 +18,6 @@ namespace {
 constexpr std::int64_t kEntriesPerTask = 1 << 17;
 /// Below, the power of two that brings weights to about 1 has no double.
 constexpr double kSmallestTotal = 1e-290;
-/// Below this many entries per rectangle, pairs are collected one by one.
-constexpr std::int64_t kSmallRectangle = 64;
-
-/// Where a neuron of B stands: its group, or -1 for the scale 1, and its number in the group.
-struct Place {
-  std::int32_t group, neuron;
-};
-
-/// Positions of one axis of a panel that run through a whole group in order, or through none.
-struct Run {
-  std::int64_t begin, end;
-  std::int32_t group;
-
-  std::int64_t size() const { return end - begin; }
-};
 
 /// One positive sum of the entries between two channels.
 struct Pair {
@@ -44,16 +28,6 @@ struct Pair {
 
 /// Thrown at an entry that is negative, infinite or NaN.
 struct InvalidEntry {};
-
-/// What a rectangle of a panel, entries that enter one run and leave another, adds to.
-enum class Sink { block, borrowed, enter_only, leave_only, constant, pairs };
-
-struct Rectangle {
-  std::size_t panel;
-  Sink sink;
-  Run enters{}, leaves{};
-  std::size_t block = 0;
-};
 
 struct Task {
   std::size_t rectangle;
@@ -67,7 +41,7 @@ template <class G>
 class PanelMerge {
  public:
   PanelMerge(const Panels<G>& input, int threads, Monitor& monitor)
-      : input_(input), threads_(threads), monitor_(monitor) {
+      : input_(input), layout_(input), threads_(threads), monitor_(monitor) {
     const auto H = static_cast<std::size_t>(input.neurons);
     ends_.neurons = input.neurons;
     ends_.degree.assign(H, 0.0);
@@ -77,9 +51,8 @@ class PanelMerge {
   }
 
   std::optional<MergedPanels> run() {
-    group_neurons();
-    cut_rectangles();
-    if (!arrange()) return std::nullopt;
+    if (!layout_.arrange()) return std::nullopt;
+    rectangles_ = layout_.rectangles();
     allocate_blocks();
     cut_tasks();
     const auto workers =
@@ -100,142 +73,12 @@ class PanelMerge {
 
  private:
   const Panel<G>& panel(const Rectangle& rectangle) const { return input_.panels[rectangle.panel]; }
-  Place place(std::int32_t id) const {
-    return id < 0 ? Place{-1, 0} : place_[static_cast<std::size_t>(id)];
-  }
-
-  /// Neurons that appear in the same places of the same panels form a group.
-  void group_neurons() {
-    std::vector<std::uint64_t> key(static_cast<std::size_t>(input_.neurons), 0);
-    for (std::size_t t = 0; t < input_.panels.size(); ++t) {
-      const auto& p = input_.panels[t];
-      const auto name = [&](const std::int32_t* ids, std::int64_t n, std::uint64_t role) {
-        for (std::int64_t k = 0; k < n; ++k)
-          if (ids[k] >= 0) key[static_cast<std::size_t>(ids[k])] += hash_bits(2 * t + role);
-      };
-      name(p.entered, p.batch * p.enters, 0);
-      name(p.left, p.batch * p.leaves, 1);
-    }
-    group_ = number_groups(key);
-    std::vector<std::int32_t> size;
-    for (const auto group : group_) {
-      if (group >= std::ssize(size)) size.resize(static_cast<std::size_t>(group) + 1, 0);
-      place_.push_back({group, size[static_cast<std::size_t>(group)]++});
-    }
-    size_ = std::move(size);
-  }
-
-  /// Runs of one axis; empty if it does not go through whole groups in order.
-  std::vector<Run> runs(const std::int32_t* ids, std::int64_t n) const {
-    std::vector<Run> found;
-    for (std::int64_t k = 0; k < n;) {
-      const Place first = place(ids[k]);
-      std::int64_t end = k + 1;
-      if (first.group < 0) {
-        while (end < n && ids[end] < 0) ++end;
-      } else {
-        const std::int64_t size = size_[static_cast<std::size_t>(first.group)];
-        if (first.neuron != 0 || k + size > n) return {};
-        for (; end < k + size; ++end) {
-          const Place other = place(ids[end]);
-          if (other.group != first.group || other.neuron != end - k) return {};
-        }
-      }
-      found.push_back({k, end, first.group});
-      k = end;
-    }
-    return found;
-  }
-
-  void cut_rectangles() {
-    for (std::size_t t = 0; t < input_.panels.size(); ++t) {
-      const auto& p = input_.panels[t];
-      if (p.batch * p.enters * p.leaves * p.depth() == 0) continue;
-      std::vector<Run> enters, leaves;
-      if (p.batch == 1) {
-        enters = runs(p.entered, p.enters);
-        leaves = runs(p.left, p.leaves);
-      }
-      const std::int64_t count = std::ssize(enters) * std::ssize(leaves);
-      const bool single = count == 1;
-      if (count == 0 || (!single && p.enters * p.leaves < kSmallRectangle * count)) {
-        rectangles_.push_back({t, Sink::pairs});
-        continue;
-      }
-      for (const Run& e : enters)
-        for (const Run& l : leaves) rectangles_.push_back({t, sink(p, e, l), e, l});
-    }
-  }
-
-  Sink sink(const Panel<G>& p, const Run& e, const Run& l) const {
-    if (e.group < 0) return l.group < 0 ? Sink::constant : Sink::leave_only;
-    if (l.group < 0) return Sink::enter_only;
-    return p.depth() == 1 && (p.leave_stride == 1 || l.size() == 1) ? Sink::borrowed : Sink::block;
-  }
-
-  /// Levels of groups; false if some group would depend on itself.
-  bool arrange() {
-    for (const Rectangle& rectangle : rectangles_) {
-      const auto& p = panel(rectangle);
-      if (rectangle.sink != Sink::pairs) {
-        link(rectangle.leaves.group, rectangle.enters.group);
-        continue;
-      }
-      for (std::int64_t k = 0; k < p.batch; ++k) {
-        const auto left = groups_among(p.left + k * p.leaves, p.leaves);
-        for (const auto e : groups_among(p.entered + k * p.enters, p.enters))
-          for (const auto l : left) link(l, e);
-      }
-    }
-    std::sort(arcs_.begin(), arcs_.end());
-    arcs_.erase(std::unique(arcs_.begin(), arcs_.end()), arcs_.end());
-    for (const auto& [source, target] : arcs_)
-      if (source == target) return false;
-    const auto partition = arrange_groups(group_, arcs_);
-    if (partition.groups() == 0) return false;
-    for (std::size_t h = 0; h < place_.size(); ++h) {
-      position_.resize(std::max<std::size_t>(position_.size(), place_[h].group + 1));
-      position_[static_cast<std::size_t>(place_[h].group)] = partition.group[h];
-    }
-    partition_ = partition;
-    return true;
-  }
-
-  void link(std::int32_t source, std::int32_t target) {
-    if (source < 0 || target < 0) return;
-    if (arcs_.empty() || arcs_.back() != std::pair{source, target})
-      arcs_.emplace_back(source, target);
-  }
-
-  std::vector<std::int32_t> groups_among(const std::int32_t* ids, std::int64_t n) const {
-    std::vector<std::int32_t> found;
-    for (std::int64_t k = 0; k < n; ++k) {
-      const auto group = place(ids[k]).group;
-      if (group >= 0 && (found.empty() || found.back() != group)) found.push_back(group);
-    }
-    std::sort(found.begin(), found.end());
-    found.erase(std::unique(found.begin(), found.end()), found.end());
-    return found;
-  }
-
-  std::int32_t position(std::int32_t group) const {
-    return position_[static_cast<std::size_t>(group)];
-  }
-
-  Block block_between(std::int32_t source, std::int32_t target) const {
-    Block block;
-    block.source = position(source);
-    block.target = position(target);
-    block.rows = size_[static_cast<std::size_t>(source)];
-    block.columns = size_[static_cast<std::size_t>(target)];
-    return block;
-  }
 
   void allocate_blocks() {
     for (Rectangle& rectangle : rectangles_) {
       if (rectangle.sink != Sink::block && rectangle.sink != Sink::borrowed) continue;
       const auto& p = panel(rectangle);
-      Block block = block_between(rectangle.leaves.group, rectangle.enters.group);
+      Block block = layout_.block_between(rectangle.leaves.group, rectangle.enters.group);
       if (rectangle.sink == Sink::block) {
         block.value.assign(static_cast<std::size_t>(block.stored()), 0.0);
       } else {
@@ -453,7 +296,7 @@ class PanelMerge {
     } else if (pair.left < 0) {
       ends_.enter_only[static_cast<std::size_t>(pair.entered)] += pair.weight;
     } else {
-      const Place source = place(pair.left), target = place(pair.entered);
+      const Place source = layout_.place(pair.left), target = layout_.place(pair.entered);
       auto& list = pairs_[{source.group, target.group}];
       list.push_back({target.neuron, source.neuron, pair.count, pair.weight});
     }
@@ -461,7 +304,7 @@ class PanelMerge {
 
   /// The pairs of two groups as a block, dense where most exist.
   Block block_of(std::int32_t source, std::int32_t target, const std::vector<Pair>& list) const {
-    Block block = block_between(source, target);
+    Block block = layout_.block_between(source, target);
     if (static_cast<double>(list.size()) >= kDenseFill * static_cast<double>(block.stored())) {
       block.value.assign(static_cast<std::size_t>(block.stored()), 0.0);
       for (const Pair& pair : list)
@@ -514,7 +357,7 @@ class PanelMerge {
     join_blocks();
     ends_.rows = rows_;
     if (rows_ > 0 && !normalise()) return std::nullopt;
-    BlockProblem problem = without_blocks(ends_, partition_);
+    BlockProblem problem = without_blocks(ends_, layout_.partition());
     std::int64_t merged = ends_.constant > 0;
     for (std::size_t h = 0; h < ends_.leave_only.size(); ++h)
       merged += (ends_.leave_only[h] > 0) + (ends_.enter_only[h] > 0);
@@ -553,15 +396,12 @@ class PanelMerge {
   }
 
   const Panels<G>& input_;
+  PanelLayout<G> layout_;
   int threads_;
   Monitor& monitor_;
   PairProblem ends_;
   std::int64_t rows_ = 0;
   Look unusual_;  ///< positive entries among others, and pairs
-  std::vector<std::int32_t> group_, size_, position_;
-  std::vector<Place> place_;
-  std::vector<std::pair<std::int32_t, std::int32_t>> arcs_;
-  Partition partition_;
   std::vector<Rectangle> rectangles_;
   std::vector<Task> tasks_;
   std::vector<Block> blocks_;
