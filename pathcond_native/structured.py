@@ -51,7 +51,9 @@ class Graph(Protocol):
 def read_parts(graph: Graph, g: Any) -> tuple[list[npt.NDArray[Any]], Framework]:
     """g per panel: views of one array, or the arrays themselves where g is a list of them."""
     rows = graph.shape[0]
-    if not isinstance(g, (list, tuple)) or not all(hasattr(part, "shape") for part in g):
+    # A list of NumPy scalars is one array; a list of arrays may hold parameters of shape ().
+    shapes = [getattr(x, "shape", None) for x in g] if isinstance(g, (list, tuple)) else []
+    if None in shapes or not any(shapes):
         whole, framework = read_weights(g)
         if len(whole) != rows:
             raise InvalidInputError(

@@ -31,8 +31,8 @@ __all__ = ["is_rounding"]
 
 _LEAST = 1e-13  # a few dozen float64 roundings: outputs have some of their own
 _MORE = 10.0  # times what one rounding of every parameter does
-_PIECE = 1 << 18  # entries
 _MOST = 1e-6  # a copy that amplifies rounding to this much proves nothing
+_PIECE = 1 << 18  # entries that are nudged at once
 
 
 def is_rounding(

@@ -215,3 +215,19 @@ def test_lengths_are_checked():
     with pytest.raises(pc.InvalidInputError, match="u0"):
         pc.solve(graph, np.ones(graph.shape[0]), u0=np.zeros(17))
     assert pc.solve(graph, np.zeros(graph.shape[0])).frozen.all()
+
+
+def test_g_by_tensor():
+    graph = Tensors(layered(np.random.default_rng(0), np.arange(18, dtype=np.int32)), 18)
+    g = np.random.default_rng(1).lognormal(0, 2, graph.shape[0])
+    whole = pc.solve(graph, g)
+    shapes = [shape for shape, _, _ in graph.tensors]
+    parts = [g[rows].reshape(s) for (rows, _), s in zip(graph.panels, shapes, strict=True)]
+    assert np.array_equal(pc.solve(graph, parts).u, whole.u)
+    assert np.array_equal(pc.solve(graph, tuple(map(torch.from_numpy, parts))).u, whole.u)
+    assert np.array_equal(pc.solve(graph, list(g)).u, whole.u), "NumPy scalars are one array"
+    with pytest.raises(pc.InvalidInputError, match="one per tensor of the graph"):
+        pc.solve(graph, parts[:-1])
+    parts[3][0] = np.nan
+    with pytest.raises(pc.InvalidInputError, match=r"g\[\d+\] is nan"):
+        pc.solve(graph, parts)
