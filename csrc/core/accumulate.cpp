@@ -64,8 +64,35 @@ template <class G>
   for (std::int64_t i = 0; i < n; ++i) to[i] += static_cast<double>(g[i]);
 }
 
+/// Adds every entry to its own sum; returns the sum of all.
+template <class G>
+[[gnu::always_inline]] inline double sum_and_add_lanes(const G* __restrict__ g, std::int64_t n,
+                                                       double* __restrict__ to) {
+  double lane[kLanes] = {};
+  std::int64_t i = 0;
+  for (; i + kLanes <= n; i += kLanes)
+    for (std::int64_t j = 0; j < kLanes; ++j) {
+      const auto value = static_cast<double>(g[i + j]);
+      lane[j] += value;
+      to[i + j] += value;
+    }
+  double sum = 0;
+  for (; i < n; ++i) {
+    sum += static_cast<double>(g[i]);
+    to[i] += static_cast<double>(g[i]);
+  }
+  for (const double part : lane) sum += part;
+  return sum;
+}
+
 PATHCOND_SIMD Look look_at(const float* g, std::int64_t n) { return look_lanes(g, n); }
 PATHCOND_SIMD Look look_at(const double* g, std::int64_t n) { return look_lanes(g, n); }
+PATHCOND_SIMD double sum_and_add(const float* g, std::int64_t n, double* to) {
+  return sum_and_add_lanes(g, n, to);
+}
+PATHCOND_SIMD double sum_and_add(const double* g, std::int64_t n, double* to) {
+  return sum_and_add_lanes(g, n, to);
+}
 PATHCOND_SIMD double sum(const float* g, std::int64_t n) { return sum_lanes(g, n); }
 PATHCOND_SIMD double sum(const double* g, std::int64_t n) { return sum_lanes(g, n); }
 PATHCOND_SIMD void add(double* to, const float* g, std::int64_t n) { add_lanes(to, g, n); }
@@ -96,10 +123,13 @@ Nest nest(Nest axes) {
 }  // namespace
 
 template <class G>
-Look inspect(const G* g, std::int64_t columns, std::int64_t stride, std::int64_t rows) {
-  if (stride == rows) return look_at(g, columns * rows);
+Look inspect(const G* g, std::int64_t columns, std::int64_t stride, std::int64_t rows,
+             double* column_sums, double* row_sums) {
   Look look;
-  for (std::int64_t b = 0; b < columns; ++b) look.add(look_at(g + b * stride, rows));
+  for (std::int64_t b = 0; b < columns; ++b) {
+    look.add(look_at(g + b * stride, rows));  // a column is in the first cache when it is added
+    column_sums[b] += sum_and_add(g + b * stride, rows, row_sums);
+  }
   return look;
 }
 
@@ -127,8 +157,12 @@ void add_rows(const G* g, std::int64_t rows, std::int64_t row_stride, std::int64
 
 template <class G>
 Look look_at_rows(const G* g, std::int64_t rows, std::int64_t row_stride, const Axis& inner) {
-  if (inner.stride == 1) return inspect(g, rows, row_stride, inner.size);
+  if (inner.stride == 1 && row_stride == inner.size) return look_at(g, rows * inner.size);
   Look look;
+  if (inner.stride == 1) {
+    for (std::int64_t j = 0; j < rows; ++j) look.add(look_at(g + j * row_stride, inner.size));
+    return look;
+  }
   for (std::int64_t j = 0; j < rows; ++j)
     for (std::int64_t k = 0; k < inner.size; ++k)
       look.add(look_at(g + j * row_stride + k * inner.stride, 1));
@@ -158,7 +192,7 @@ Look accumulate(const G* g, const Nest& axes, double* to) {
 
 template Look accumulate(const float*, const Nest&, double*);
 template Look accumulate(const double*, const Nest&, double*);
-template Look inspect(const float*, std::int64_t, std::int64_t, std::int64_t);
-template Look inspect(const double*, std::int64_t, std::int64_t, std::int64_t);
+template Look inspect(const float*, std::int64_t, std::int64_t, std::int64_t, double*, double*);
+template Look inspect(const double*, std::int64_t, std::int64_t, std::int64_t, double*, double*);
 
 }  // namespace pathcond

@@ -9,7 +9,7 @@ namespace pathcond {
 
 namespace {
 
-SparsePattern coarse_pattern(const BlockProblem& problem) {
+SparsePattern pattern_of(const BlockProblem& problem) {
   std::vector<std::pair<std::int32_t, std::int32_t>> edges;
   for (const Block& block : problem.blocks) {
     const auto a = problem.coarse[block.source];
@@ -27,7 +27,7 @@ BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, int t
       threads_(threads),
       monitor_(monitor),
       coarse_of_neuron_(problem_.neurons()),
-      coarse_pattern_(coarse_pattern(problem_)),
+      coarse_pattern_(pattern_of(problem_)),
       u_(problem_.neurons()),
       base_(problem_.neurons(), 0.0),
       x_(problem_.neurons(), 1.0),
@@ -216,8 +216,15 @@ CoarseProblem BlockState::coarse_problem() const {
 
 void BlockState::evaluate(Point& point) {
   move_to(point.u);
+  const bool at_origin = std::all_of(u_.begin(), u_.end(), [](double u) { return u == 0; });
   for (std::size_t id = 0; id < half_.size(); ++id) {
     const Block& block = problem_.blocks[id];
+    if (at_origin && !block.row_sums.empty()) {
+      half_[id] = {block.row_sums, block.column_sums, true, true};
+      for (double& sum : half_[id].left) sum *= block.scale;
+      for (double& sum : half_[id].right) sum *= block.scale;
+      continue;
+    }
     block.gather_scatter(&x_[begin(block.source)], &y_[begin(block.target)], half_[id].right.data(),
                          half_[id].left.data(), threads_);
     half_[id].left_valid = half_[id].right_valid = true;

@@ -19,6 +19,14 @@ class BlockState final : public Objective {
 
   const BlockProblem& problem() const { return problem_; }
   const std::vector<double>& u() const { return u_; }
+  /// Of the last point evaluated: e^(u - base), its inverse, the half-sums of a block, the sum of
+  /// all weights.
+  const std::vector<double>& x() const { return x_; }
+  const std::vector<double>& y() const { return y_; }
+  const std::vector<double>& left(std::size_t block) const { return half_[block].left; }
+  const std::vector<double>& right(std::size_t block) const { return half_[block].right; }
+  double total() const { return total_; }
+  const SparsePattern& coarse_pattern() const { return coarse_pattern_; }
 
   /// Multiplies e^u of the neurons of one group by t; half-sums over that group become stale.
   /// Products of e^u round anew each time: `evaluate` takes them from u again.

@@ -57,7 +57,11 @@ void add_blocks(std::int32_t target, std::vector<std::int64_t>& pairs,
   };
   std::sort(sources.begin(), sources.end());
   for (const auto source : sources) {
-    Block block{source, target, size(source), size(target), {}, {}, {}, {}};
+    Block block;
+    block.source = source;
+    block.target = target;
+    block.rows = size(source);
+    block.columns = size(target);
     const auto cells =
         static_cast<std::size_t>(block.rows) * static_cast<std::size_t>(block.columns);
     const auto count = static_cast<std::size_t>(std::exchange(pairs[source], 0));

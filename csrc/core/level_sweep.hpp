@@ -3,6 +3,7 @@
 #include <vector>
 
 #include "core/block_state.hpp"
+#include "core/level_step.hpp"
 
 namespace pathcond {
 
@@ -29,12 +30,8 @@ class LevelSweep {
   BlockState& state_;
   bool forward_ = true;
   double total_ = 0;
-  std::vector<double> leaving_, entering_, t_;
+  LevelFlows flows_;
+  std::vector<double> t_;
 };
-
-/// The root S of S = rest + sum_h sqrt((share_h S)^2 + 4 O_h I_h):
-/// the new total when all neurons of an independent set take their exact step together.
-double level_total(double total, double rest, const std::vector<double>& leaving,
-                   const std::vector<double>& entering, const double* share);
 
 }  // namespace pathcond

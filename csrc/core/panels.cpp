@@ -30,10 +30,11 @@ struct Pair {
 struct InvalidEntry {};
 
 struct Task {
-  std::size_t rectangle;
-  std::int64_t begin, end;  ///< of the axis that is cut
+  std::size_t rectangle = 0;
+  std::int64_t begin = 0, end = 0;  ///< of the axis that is cut
   Look look;
-  std::vector<double> sums;  ///< enter_only, leave_only, constant
+  std::vector<double> sums;  ///< enter_only, leave_only, constant; of a borrowed block's columns
+  std::vector<double> row_sums;  ///< of a borrowed block
   std::vector<Pair> pairs;
 };
 
@@ -116,7 +117,7 @@ class PanelMerge {
       }
       const std::int64_t step = std::max<std::int64_t>(1, kEntriesPerTask * size / entries);
       for (std::int64_t begin = 0; begin < size; begin += step)
-        tasks_.push_back({r, begin, std::min(size, begin + step), {}, {}, {}});
+        tasks_.push_back({r, begin, std::min(size, begin + step), {}, {}, {}, {}});
     }
   }
 
@@ -163,7 +164,10 @@ class PanelMerge {
     const Part part = this->part(task);
     const auto& p = part.panel;
     if (rectangle.sink == Sink::borrowed) {
-      task.look = inspect(part.first(), part.enters.size(), p.enter_stride, part.leaves.size());
+      task.sums.assign(static_cast<std::size_t>(part.enters.size()), 0.0);
+      task.row_sums.assign(static_cast<std::size_t>(part.leaves.size()), 0.0);
+      task.look = inspect(part.first(), part.enters.size(), p.enter_stride, part.leaves.size(),
+                          task.sums.data(), task.row_sums.data());
       return;
     }
     std::int64_t enter_to = rectangle.sink == Sink::enter_only;
@@ -265,8 +269,15 @@ class PanelMerge {
     };
     switch (rectangle.sink) {
       case Sink::block:
-      case Sink::borrowed:
         break;
+      case Sink::borrowed: {
+        Block& block = blocks_[rectangle.block];
+        block.row_sums.resize(task.row_sums.size());
+        for (std::size_t k = 0; k < task.row_sums.size(); ++k)
+          block.row_sums[k] += task.row_sums[k];
+        block.column_sums.insert(block.column_sums.end(), task.sums.begin(), task.sums.end());
+        break;
+      }
       case Sink::constant:
         ends_.constant += task.sums[0];
         break;
@@ -346,6 +357,8 @@ class PanelMerge {
       sum.borrowed = {};
       sum.ptr.clear();
       sum.index.clear();
+      sum.row_sums.clear();
+      sum.column_sums.clear();
       joined_ = true;
     }
     blocks_ = std::move(joined);

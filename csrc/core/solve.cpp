@@ -14,6 +14,7 @@
 #include "core/newton.hpp"
 #include "core/parallel.hpp"
 #include "core/partition.hpp"
+#include "core/rank_one.hpp"
 #include "core/recognise.hpp"
 
 namespace pathcond {
@@ -92,9 +93,35 @@ void finish(const Progress& progress, const Point& point, double passes, bool me
     solution.status = Status::stalled;
 }
 
+/// Moves to the minimum of the rank-one model, again and again while that is worth its evaluations.
+/// Starts and ends at an evaluated point. True when the caller wants to stop.
+bool rank_one_steps(BlockState& state, Point& point, double target, Progress& progress) {
+  constexpr double kWorthwhile = 1e-3;  // level sweeps do about as well, and start at once
+  double before = 0, now = max_norm(point.gradient);
+  do {
+    if (now <= target) return false;
+    auto model = RankOneModel::of(state);
+    const auto change = model ? model->minimum(0.1 * target) : std::nullopt;
+    if (!change) return false;
+    Point next(point.u.size());
+    for (std::size_t k = 0; k < next.u.size(); ++k) next.u[k] = point.u[k] + (*change)[k];
+    state.evaluate(next);
+    if (!(next.value <= point.value + point.rounding)) {
+      state.evaluate(point);
+      return false;
+    }
+    point = std::move(next);
+    before = std::exchange(now, max_norm(point.gradient));
+    if (progress.record(point.value, before)) return true;
+  } while (now <= kWorthwhile * before);
+  return false;
+}
+
 /// Level sweeps with a coarse step, then Newton where they stall. Starts and ends at an evaluated
 /// point.
 Status level_sweeps(BlockState& state, Point& point, double target, Progress& progress) {
+  if (progress.exhausted() || rank_one_steps(state, point, target, progress))
+    return progress.status();
   LevelSweep sweeps(state);
   RateWatch rate;
   while (!(max_norm(point.gradient) <= target)) {
