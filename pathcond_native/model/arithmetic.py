@@ -10,6 +10,7 @@ from torch import Tensor
 
 from . import compressed
 from .program import Step, Value
+from .repeats import Repeat, aligned
 from .rule import NoRule, Rule
 
 if TYPE_CHECKING:
@@ -57,7 +58,10 @@ def _sum_lift(lift: Lift, step: Step) -> Scaled:
         return lift[a]
     scaled, other = (a, b) if step.name == "aten.rsub" else (b, a)
     factor = float(step.arguments.get("alpha", 1)) ** 2
-    return lift[other] + (lift[scaled] if factor == 1 else lift[scaled].map(lambda x: x * factor))
+    if len(other.shape) != len(scaled.shape):
+        return lift[other] + lift[scaled].map(lambda t: t * factor)
+    (x, y), repeats = aligned([lift.stored(other), lift.stored(scaled)])
+    return (x + (y if factor == 1 else y.map(lambda t: t * factor))).with_repeats(repeats)
 
 
 def _any_scale(scales: Scales, step: Step, zeros: Value, others: Sequence[Tensor]) -> Tensor:
@@ -96,7 +100,11 @@ def _joined(new_axis: bool) -> Rule:
 
     def lift(lift: Lift, step: Step) -> Scaled:
         values, shapes, axis = parts(step)
-        return lift.tape.combine(lambda xs: join(xs, shapes, axis), [lift[v] for v in values])
+        repeats: dict[int, Repeat] = {}
+        xs = [lift[v] for v in values]
+        if not new_axis:
+            xs, repeats = aligned([lift.stored(v) for v in values], plain=axis)
+        return lift.tape.combine(lambda ts: join(ts, shapes, axis), xs).with_repeats(repeats)
 
     return Rule(scale, lift)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from . import compressed
 from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, is_finite, unwrapped
 from .program import Step, Value
+from .repeats import in_full
 from .rules import RULES
 from .scaled import Scaled, Tape, shift
 from .trace import trace
@@ -89,9 +91,19 @@ class Lift:
         self._dtype = dtype
         self._real: dict[int, Tensor] = {}
         self._lifted: dict[int, Scaled] = {}
+        self._in_full: dict[int, Scaled] = {}
         self._squares: dict[int, Scaled] = {}
 
     def __getitem__(self, value: Value) -> Scaled:
+        x = self.stored(value)
+        if not x.repeats:
+            return x
+        if value.index not in self._in_full:
+            self._in_full[value.index] = x.map(partial(in_full, repeats=x.repeats))
+        return self._in_full[value.index]
+
+    def stored(self, value: Value) -> Scaled:
+        """A lifted value as its rule stored it, possibly with repeats; see `repeats`."""
         if value.index not in self._lifted:
             self._lifted[value.index] = self._source(value)
         return self._lifted[value.index]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from .pooling import apply_along
+from .pooling import apply_matrices
 from .program import Step
 from .rule import Rule
 
@@ -48,11 +47,7 @@ def _scale(scales: Scales, step: Step) -> Tensor:
 def _lift(lift: Lift, step: Step) -> Scaled:
     x = step[_argument(step)]
     axes = range(2, len(x.shape))
-    out = lift.full(x, axes)
-    for axis in axes:
-        matrix = _weights(step, axis).square()
-        out = out.map(partial(apply_along, matrix.to(out.value), axis))
-    return out
+    return apply_matrices(lift, x, {axis: _weights(step, axis).square() for axis in axes})
 
 
 INTERPOLATION = Rule(_scale, _lift)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from . import compressed
+from .pooling import per_axis
 from .program import Step
+from .repeats import Repeat, through_windows, written
 from .rule import NoRule, Rule, require_static
 
 if TYPE_CHECKING:
@@ -87,9 +90,35 @@ def _convolution(transposed: bool) -> Rule:
     def lift(lift: Lift, step: Step) -> Scaled:
         x = step["input"]
         batched = len(x.shape) - _spatial_rank(step) - 1
+        if not transposed and not isinstance(step["padding"], str):
+            return _interior_once(lift, step, batched)
         return _lifted_map(lift, step, lift.full(x, range(batched, len(x.shape))))
 
     return Rule(scale, lift)
+
+
+def _interior_once(lift: Lift, step: Step, batched: int) -> Scaled:
+    """A convolution of values that agree away from the borders gives such values."""
+    value, rank = step["input"], _spatial_rank(step)
+    x = lift.stored(value)
+    settings = [per_axis(step[name], rank) for name in ("stride", "padding", "dilation")]
+    held, repeats = x.repeats, dict[int, Repeat]()
+    for axis, stride, padding, dilation in zip(
+        range(batched + 1, len(value.shape)), *settings, strict=True
+    ):
+        repeat = held.get(axis)
+        if repeat is None and x.value.shape[axis] == 1 < value.shape[axis]:
+            repeat = Repeat(0, value.shape[axis])
+        if repeat is None:
+            continue
+        size, kernel = step.outputs[0].shape[axis], step["weight"].shape[axis - batched + 1]
+        copies, out = through_windows(repeat, size, kernel, stride, padding, dilation)
+        x = x.map(partial(written, axis=axis, at=repeat.at, copies=copies))
+        if out is not None:
+            repeats[axis] = out
+    channels = value.shape[batched]
+    x = x.map(lambda t: t.expand(*t.shape[:batched], channels, *t.shape[batched + 1 :]))
+    return _lifted_map(lift, step, x).with_repeats(repeats)
 
 
 def _embedding_scale(scales: Scales, step: Step) -> Tensor:

@@ -81,10 +81,10 @@ def _batch_norm_lift(lift: Lift, step: Step) -> Scaled:
     def laid(x: Tensor) -> Tensor:
         return x.reshape(_along_channels(step, mean))
 
-    out = lift[step["input"]] + lift[mean].map(laid)
+    x = lift.stored(step["input"])
     inverse = lift.tape.constant(1.0 / (laid(lift.real(variance)) + step["eps"]))
-    out = lift.tape.product(torch.mul, out, inverse)
-    return _affine(lift, step, out, _along_channels)
+    out = lift.tape.product(torch.mul, x + lift[mean].map(laid), inverse)
+    return _affine(lift, step, out, _along_channels).with_repeats(x.repeats)
 
 
 def _by_statistics(own: Callable[[Step], bool]) -> Rule:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .program import Step
+from .program import Step, Value
+from .repeats import Repeat, through_matrix
 from .rule import NoRule, Rule
 
 if TYPE_CHECKING:
@@ -28,13 +29,15 @@ __all__ = [
     "SUM",
     "adaptive_average_pool",
     "adaptive_max_pool",
-    "apply_along",
+    "apply_matrices",
     "average_pool",
     "max_pool",
+    "per_axis",
 ]
 
 
-def _per_axis(argument: Any, rank: int, default: Any = None) -> list[Any]:
+def per_axis(argument: Any, rank: int, default: Any = None) -> list[Any]:
+    """An argument that may be given once for all axes, for each of them."""
     values = default if argument is None or argument == [] else argument
     values = list(values) if isinstance(values, (list, tuple)) else [values]
     return values * rank if len(values) == 1 else values
@@ -54,9 +57,25 @@ def _adaptive_windows(n: int, out: int) -> Tensor:
     return ((i >= start[:, None]) & (i < stop[:, None])).double()
 
 
-def apply_along(matrix: Tensor, axis: int, x: Tensor) -> Tensor:
+def _apply_along(matrix: Tensor, axis: int, x: Tensor) -> Tensor:
     """matrix @ x along one axis."""
     return (x.movedim(axis, -1) @ matrix.T).movedim(-1, axis)
+
+
+def apply_matrices(lift: Lift, value: Value, matrices: dict[int, Tensor]) -> Scaled:
+    """A lifted value with a matrix (out, in) applied along each of these axes."""
+    x = lift.stored(value)
+    repeats = dict(x.repeats)
+    for axis, matrix in matrices.items():
+        repeat = repeats.pop(axis, None)
+        if repeat is None and x.value.shape[axis] == 1 < value.shape[axis]:
+            repeat = Repeat(0, value.shape[axis])
+        if repeat is not None:
+            matrix, out = through_matrix(matrix, repeat)
+            if out is not None:
+                repeats[axis] = out
+        x = x.map(partial(_apply_along, matrix.to(x.value), axis))
+    return x.with_repeats(repeats)
 
 
 def _pool(rank: int, matrices: Callable[[Step, list[int], list[int]], list[Tensor]]) -> Rule:
@@ -68,19 +87,16 @@ def _pool(rank: int, matrices: Callable[[Step, list[int], list[int]], list[Tenso
         x = step["self"]
         axes = range(len(x.shape) - rank, len(x.shape))
         sizes = [list(v.shape[-rank:]) for v in (x, step.outputs[0])]
-        out = lift.full(x, axes)
-        for axis, matrix in zip(axes, matrices(step, *sizes), strict=True):
-            out = out.map(partial(apply_along, matrix.to(out.value), axis))
-        return out
+        return apply_matrices(lift, x, dict(zip(axes, matrices(step, *sizes), strict=True)))
 
     return Rule(scale, lift)
 
 
 def _max_windows(step: Step, sizes: list[int], out_sizes: list[int]) -> list[Tensor]:
     rank = len(sizes)
-    kernel = _per_axis(step["kernel_size"], rank)
-    stride = _per_axis(step["stride"], rank, kernel)
-    padding, dilation = _per_axis(step["padding"], rank), _per_axis(step["dilation"], rank)
+    kernel = per_axis(step["kernel_size"], rank)
+    stride = per_axis(step["stride"], rank, kernel)
+    padding, dilation = per_axis(step["padding"], rank), per_axis(step["dilation"], rank)
     return [
         _windows(*a) for a in zip(sizes, out_sizes, kernel, stride, padding, dilation, strict=True)
     ]
@@ -92,9 +108,9 @@ def _average_windows(step: Step, sizes: list[int], out_sizes: list[int]) -> list
     That number is a product over the axes unless `divisor_override` gives it outright.
     """
     rank = len(sizes)
-    kernel = _per_axis(step["kernel_size"], rank)
-    stride = _per_axis(step["stride"], rank, kernel)
-    padding = _per_axis(step["padding"], rank)
+    kernel = per_axis(step["kernel_size"], rank)
+    stride = per_axis(step["stride"], rank, kernel)
+    padding = per_axis(step["padding"], rank)
     divisor = step.arguments.get("divisor_override")
     matrices = []
     for n, out, k, s, p in zip(sizes, out_sizes, kernel, stride, padding, strict=True):

@@ -111,5 +111,5 @@ def require_static(scales: Scales, step: Step, *names: str) -> None:
 # something else of a parameter.
 ELEMENTWISE = Rule(
     lambda scales, step: scales[step.inputs()[0]],
-    lambda lift, step: lift[step.inputs()[0]],
+    lambda lift, step: lift.stored(step.inputs()[0]),
 )

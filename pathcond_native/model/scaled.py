@@ -8,11 +8,13 @@ the others. Both passes renormalise as they go: depth and weight scale cannot ov
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
+
+from .repeats import Repeat
 
 __all__ = ["Scaled", "Tape", "normalise", "shift"]
 
@@ -56,6 +58,13 @@ class Scaled:
     tape: Tape
     differentiable: bool = False
     gradient: tuple[Tensor, int] | None = None
+    repeats: Mapping[int, Repeat] = field(default_factory=dict)
+    """Axes of `value` with an entry that stands for several."""
+
+    def with_repeats(self, repeats: Mapping[int, Repeat]) -> Scaled:
+        """The same value, stored with these repeats."""
+        self.repeats = repeats
+        return self
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Scaled:
         """f(self), for a linear f."""
