@@ -13,6 +13,7 @@ __all__: list[str] = [
     "NotCanonical",
     "Solution",
     "build_info",
+    "reduce",
     "solve",
     "solve_panels",
 ]
@@ -59,6 +60,13 @@ def build_info() -> dict[str, typing.Any]:
     How this module was compiled and what it runs on.
     """
 
+def reduce(
+    part: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], over_enters: bool, over_leaves: bool
+) -> numpy.typing.NDArray[numpy.float64] | None:
+    """
+    Sums a 5-D part of g over its last two axes, and over the second or third; None if an entry is not positive.
+    """
+
 def solve(
     rows: typing.SupportsInt | typing.SupportsIndex,
     indptr: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
@@ -80,9 +88,11 @@ def solve(
 def solve_panels(
     neurons: typing.SupportsInt | typing.SupportsIndex,
     parts: collections.abc.Sequence[
-        typing.Annotated[
-            collections.abc.Sequence[numpy.ndarray[typing.Any, numpy.dtype[typing.Any]]],
-            "FixedSize(3)",
+        tuple[
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            typing.SupportsInt | typing.SupportsIndex,
         ]
     ],
     *,

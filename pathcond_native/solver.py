@@ -13,7 +13,7 @@ from pathcond_native import _core
 from pathcond_native.arrays import Incidence, read_incidence, read_weights
 from pathcond_native.errors import InvalidInputError
 from pathcond_native.result import SolveResult
-from pathcond_native.structured import Graph, read_parts, solve_graph
+from pathcond_native.structured import Graph, read_parts, solve_graph, whole
 
 __all__ = ["solve"]
 
@@ -124,8 +124,10 @@ def _solve(
     if not isinstance(incidence, Incidence):
         if (solution := solve_graph(incidence, parts, options)) is not None:
             return solution, incidence
-        incidence = read_incidence(incidence.incidence(), sum(map(len, parts)))
-    g = parts[0] if len(parts) == 1 else np.concatenate([*parts, np.empty(0, np.float32)])
+        g = whole(parts)
+        incidence = read_incidence(incidence.incidence(), len(g))
+    else:
+        g = whole(parts)
     try:
         return _call(incidence, g, options), incidence
     except _core.NotCanonical:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -12,7 +13,17 @@ from pathcond_native import _core
 from pathcond_native.arrays import Framework, read_weights
 from pathcond_native.errors import InvalidInputError
 
-__all__ = ["Graph", "Panel", "read_parts", "solve_graph"]
+__all__ = [
+    "Graph",
+    "Panel",
+    "Part",
+    "Reduced",
+    "WholeNeededError",
+    "read_parts",
+    "reduced",
+    "solve_graph",
+    "whole",
+]
 
 
 class Panel(Protocol):
@@ -48,41 +59,113 @@ class Graph(Protocol):
         """B u."""
 
 
-def read_parts(graph: Graph, g: Any) -> tuple[list[npt.NDArray[Any]], Framework]:
-    """g per panel: views of one array, or the arrays themselves where g is a list of them."""
+@dataclass(frozen=True)
+class Reduced:
+    """One tensor's part of g, summed over entries whose rows of B are equal."""
+
+    sums: npt.NDArray[np.float64]
+    """(k, e, l, 1, 1), positive; e or l is 1 where nothing is entered or left."""
+    entered: npt.NDArray[np.int32]
+    left: npt.NDArray[np.int32]
+    multiplicity: int
+    """Entries of g in each sum."""
+
+
+Part = npt.NDArray[Any] | Reduced
+
+
+class WholeNeededError(InvalidInputError):
+    """g in parts does not do: B itself has to be formed."""
+
+
+def reduced(panel: Panel, part: npt.NDArray[Any]) -> Reduced | None:
+    """The sums over a part of g; None if there are none, or an entry is not positive."""
+    view = panel.view(part)
+    sides = [
+        ids[:, :1] if len(ids) == 1 and ids.max(initial=-1) < 0 else ids
+        for ids in (panel.entered, panel.left)
+    ]
+    enters, leaves = (ids.shape[1] for ids in sides)
+    if view.shape == (len(view), enters, leaves, 1, 1):
+        return None
+    sums = _core.reduce(view, enters < view.shape[1], leaves < view.shape[2])
+    if sums is None or not sums.size:
+        return None
+    return Reduced(sums, sides[0], sides[1], view.size // sums.size)
+
+
+def read_parts(graph: Graph, g: Any) -> tuple[list[Part], Framework]:
+    """g per panel: views of one array, the arrays of a list, or sums over those of an iterator."""
     rows = graph.shape[0]
+    if isinstance(g, Iterator):
+        return _read_tensors(graph, g, reduce=True)
     # A list of NumPy scalars is one array; a list of arrays may hold parameters of shape ().
-    shapes = [getattr(x, "shape", None) for x in g] if isinstance(g, (list, tuple)) else []
-    if None in shapes or not any(shapes):
-        whole, framework = read_weights(g)
-        if len(whole) != rows:
-            raise InvalidInputError(
-                f"g: expected one entry per parameter of the graph, which has {rows}, "
-                f"got {len(whole)}"
-            )
-        rows_of = [slice(None)] if graph.panels is None else [part for part, _ in graph.panels]
-        return [whole[part] for part in rows_of], framework
-    expected = [part.stop - part.start for part, _ in graph.panels or ()]
-    read = [read_weights(part.reshape(-1), f"g[{i}]") for i, part in enumerate(g)]
-    sizes = [len(part) for part, _ in read]
-    if sizes != expected and (graph.panels is not None or sum(sizes) != rows):
+    listed = isinstance(g, (list, tuple))
+    shapes = [getattr(x, "shape", None) for x in g] if listed else []
+    if any(isinstance(x, Reduced) for x in g if listed) or (None not in shapes and any(shapes)):
+        return _read_tensors(graph, g, reduce=False)
+    whole, framework = read_weights(g)
+    if len(whole) != rows:
+        raise InvalidInputError(
+            f"g: expected one entry per parameter of the graph, which has {rows}, got {len(whole)}"
+        )
+    rows_of = [slice(None)] if graph.panels is None else [part for part, _ in graph.panels]
+    return [whole[part] for part in rows_of], framework
+
+
+def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list[Part], Framework]:
+    """g tensor by tensor; none is kept that can be reduced."""
+    panels, parts, sizes, framework = graph.panels, list[Part](), list[int](), Framework()
+    expected = [part.stop - part.start for part, _ in panels or ()]
+    for i, tensor in enumerate(g):
+        if isinstance(tensor, Reduced):
+            parts.append(tensor)
+            sizes.append(tensor.sums.size * tensor.multiplicity)
+            continue
+        array, framework = read_weights(tensor.reshape(-1), f"g[{i}]")
+        sizes.append(len(array))
+        fits = panels is not None and sizes == expected[: i + 1]
+        reduction = reduced(panels[i][1], array) if reduce and fits and panels else None
+        parts.append(array if reduction is None else reduction)
+    if sizes != expected and (panels is not None or sum(sizes) != graph.shape[0]):
         raise InvalidInputError(
             f"g: expected {len(expected)} arrays, one per tensor of the graph with an entry for "
-            f"each of its {rows} parameters, got {len(sizes)} with {sum(sizes)} entries in all"
+            f"each of its {graph.shape[0]} parameters, got {len(sizes)} with {sum(sizes)} entries "
+            "in all"
         )
-    parts = [part for part, _ in read]
-    dtype = np.result_type(np.float32, *parts)
-    return [part.astype(dtype, copy=False) for part in parts], read[0][1] if read else Framework()
+    dtype = np.result_type(np.float32, *(x.sums if isinstance(x, Reduced) else x for x in parts))
+    return [x if isinstance(x, Reduced) else x.astype(dtype, copy=False) for x in parts], framework
+
+
+def whole(parts: Sequence[Part]) -> npt.NDArray[Any]:
+    """g in one array.
+
+    Raises:
+        WholeNeededError: parts of it are known as sums only.
+        InvalidInputError: an entry is negative or not finite; only checked if there are sums.
+    """
+    arrays = [x for x in parts if not isinstance(x, Reduced)]
+    if len(arrays) == len(parts):
+        return arrays[0] if len(arrays) == 1 else np.concatenate([*arrays, np.empty(0, np.float32)])
+    for i, x in enumerate(parts):
+        if not isinstance(x, Reduced) and not ((x >= 0) & (x <= np.finfo(x.dtype).max)).all():
+            raise InvalidInputError(f"g[{i}]: entries must be finite and non-negative")
+    raise WholeNeededError(
+        "g: this problem needs all of g at once (a layer that writes to what it reads, or entries "
+        "that lie too far apart for sums); pass a list of arrays, not an iterator"
+    )
 
 
 def solve_graph(
-    graph: Graph, parts: list[npt.NDArray[Any]], options: dict[str, Any]
+    graph: Graph, parts: Sequence[Part], options: dict[str, Any]
 ) -> _core.Solution | None:
     """The solution without forming B; None where that cannot be."""
     if graph.panels is None:
         return None
     views = [
-        (panel.view(part), panel.entered, panel.left)
+        (part.sums, part.entered, part.left, part.multiplicity)
+        if isinstance(part, Reduced)
+        else (panel.view(part), panel.entered, panel.left, 1)
         for part, (_, panel) in zip(parts, graph.panels, strict=True)
     ]
     return _core.solve_panels(graph.shape[1], views, **options)

@@ -117,16 +117,40 @@ Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::arra
   throw py::type_error("indices must be int32 or int64");
 }
 
-/// (part of g as 5-D view, entered, left) per parameter, see `Panel`.
-using Parts = std::vector<std::array<py::array, 3>>;
+/// (part of g as 5-D view, entered, left, multiplicity) per parameter, see `Panel`.
+using Parts = std::vector<std::tuple<py::array, py::array, py::array, std::int64_t>>;
+
+template <class G>
+Panel<G> panel_of(const py::array& weights, const std::int32_t* entered, const std::int32_t* left,
+                  std::int64_t multiplicity) {
+  if (weights.ndim() != 5 || !weights.dtype().is(py::dtype::of<G>()))
+    throw py::type_error("every part of g must be 5-D, and all of one dtype");
+  const auto stride = [&](py::ssize_t axis) {
+    return static_cast<std::int64_t>(weights.strides(axis) / weights.itemsize());
+  };
+  return {static_cast<const G*>(weights.data()),
+          weights.shape(0),
+          weights.shape(1),
+          weights.shape(2),
+          weights.shape(3),
+          weights.shape(4),
+          stride(0),
+          stride(1),
+          stride(2),
+          stride(3),
+          stride(4),
+          entered,
+          left,
+          multiplicity};
+}
 
 template <class G>
 std::optional<Solution> run_panels(std::int32_t neurons, const Parts& parts,
                                    const Options& options) {
   Panels<G> panels{neurons, 0, {}};
-  for (const auto& [weights, entered, left] : parts) {
-    if (weights.ndim() != 5 || !weights.dtype().is(py::dtype::of<G>()))
-      throw py::type_error("every part of g must be 5-D, and all of one dtype");
+  for (const auto& [weights, entered, left, multiplicity] : parts) {
+    panels.panels.push_back(panel_of<G>(weights, contiguous<std::int32_t>(entered),
+                                        contiguous<std::int32_t>(left), multiplicity));
     const auto check_ids = [&](const py::array& ids, py::ssize_t axis) {
       if (!ids.dtype().is(py::dtype::of<std::int32_t>()) || ids.ndim() != 2 ||
           !(ids.flags() & py::array::c_style) || ids.shape(0) != weights.shape(0) ||
@@ -138,14 +162,7 @@ std::optional<Solution> run_panels(std::int32_t neurons, const Parts& parts,
     };
     check_ids(entered, 1);
     check_ids(left, 2);
-    const auto stride = [&](py::ssize_t axis) {
-      return static_cast<std::int64_t>(weights.strides(axis) / weights.itemsize());
-    };
-    panels.panels.push_back({contiguous<G>(weights), weights.shape(0), weights.shape(1),
-                             weights.shape(2), weights.shape(3), weights.shape(4), stride(0),
-                             stride(1), stride(2), stride(3), stride(4),
-                             contiguous<std::int32_t>(entered), contiguous<std::int32_t>(left)});
-    panels.rows += weights.size();
+    panels.rows += weights.size() * multiplicity;
   }
   const py::gil_scoped_release release;
   return solve(panels, options);
@@ -157,9 +174,23 @@ std::optional<Solution> solve_panels(std::int32_t neurons, const Parts& parts,
                                      int threads, const py::object& callback) {
   const Options options{method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
                         wrap(callback),      SignalPoll()};
-  if (!parts.empty() && parts[0][0].dtype().is(py::dtype::of<float>()))
+  if (!parts.empty() && std::get<0>(parts[0]).dtype().is(py::dtype::of<float>()))
     return run_panels<float>(neurons, parts, options);
   return run_panels<double>(neurons, parts, options);
+}
+
+std::optional<py::array_t<double>> reduce_part(const py::array& part, bool over_enters,
+                                               bool over_leaves) {
+  const auto sums = [&]<class G>(G) {
+    const auto panel = panel_of<G>(part, nullptr, nullptr, 1);
+    const py::gil_scoped_release release;
+    return reduce(panel, over_enters, over_leaves);
+  };
+  const auto found = part.dtype().is(py::dtype::of<float>()) ? sums(float{}) : sums(double{});
+  if (!found) return std::nullopt;
+  return py::array_t<double>({part.shape(0), over_enters ? 1 : part.shape(1),
+                              over_leaves ? 1 : part.shape(2), py::ssize_t{1}, py::ssize_t{1}},
+                             found->data());
 }
 
 template <class T>
@@ -211,6 +242,9 @@ PYBIND11_MODULE(_core, module) {
              "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a, "callback"_a,
              "Solves for tensors of g, each with the neurons that its channels enter and leave; "
              "None where that needs B itself, also to say what is wrong with g.");
+  module.def("reduce", &reduce_part, "part"_a, "over_enters"_a, "over_leaves"_a,
+             "Sums a 5-D part of g over its last two axes, and over the second or third; None if "
+             "an entry is not positive.");
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }
 

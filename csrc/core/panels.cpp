@@ -22,7 +22,7 @@ constexpr double kSmallestTotal = 1e-290;
 /// One positive sum of the entries between two channels.
 struct Pair {
   std::int32_t entered, left;
-  std::int32_t count;  ///< entries with g > 0
+  std::int64_t count;  ///< rows of B with g > 0
   double weight;
 };
 
@@ -201,7 +201,7 @@ class PanelMerge {
         Pair pair{p.entered[at], p.left[k * p.leaves + l], 0, 0.0};
         for_each_tap(p, first, [&](G value) {
           pair.weight += static_cast<double>(value);
-          pair.count += value > 0;
+          pair.count += value > 0 ? p.multiplicity : 0;
         });
         if (pair.count > 0) task.pairs.push_back(pair);
       }
@@ -227,16 +227,17 @@ class PanelMerge {
     const auto& p = part.panel;
     const auto &e = part.enters, &l = part.leaves;
     if (task.look.usual) {
-      rows_ += e.size() * l.size() * p.depth();
-      for (std::int64_t k = e.begin; k < e.end; ++k) enter(p.entered[k], l.size() * p.depth());
-      for (std::int64_t k = l.begin; k < l.end; ++k) leave(p.left[k], e.size() * p.depth());
+      const std::int64_t each = p.depth() * p.multiplicity;
+      rows_ += e.size() * l.size() * each;
+      for (std::int64_t k = e.begin; k < e.end; ++k) enter(p.entered[k], l.size() * each);
+      for (std::int64_t k = l.begin; k < l.end; ++k) leave(p.left[k], e.size() * each);
       return;
     }
     for (std::int64_t i = e.begin; i < e.end; ++i)
       for (std::int64_t j = l.begin; j < l.end; ++j) {
         std::int64_t positive = 0;
         for_each_tap(p, part.at(i, j), [&](G value) {
-          positive += value > 0;
+          positive += value > 0 ? p.multiplicity : 0;
           see(static_cast<double>(value));
         });
         rows_ += positive;

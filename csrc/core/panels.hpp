@@ -22,6 +22,7 @@ struct Panel {
   std::int64_t batch_stride, enter_stride, leave_stride, repeat_stride, tap_stride;
   const std::int32_t* entered;  ///< batch x enters
   const std::int32_t* left;     ///< batch x leaves
+  std::int64_t multiplicity = 1;  ///< rows of B behind every entry, see `reduce`
 
   /// Entries of one row of B.
   std::int64_t depth() const { return repeats * taps; }
@@ -34,6 +35,12 @@ struct Panels {
   std::int64_t rows;     ///< p
   std::vector<Panel<G>> panels;
 };
+
+/// Sums over repeats and taps, and over all channels of a side whose flag is set, in the order
+/// (k, e, l). Nullopt unless all entries are positive and all sums finite.
+template <class G>
+std::optional<std::vector<double>> reduce(const Panel<G>& panel, bool over_enters,
+                                          bool over_leaves);
 
 /// A merged problem with blocks, and what the blocks do not tell.
 struct MergedPanels {

@@ -14,7 +14,7 @@ from .repeats import Repeat, aligned
 from .rule import NoRule, Rule
 
 if TYPE_CHECKING:
-    from .diag_g import Lift
+    from .lift import Lift
     from .scaled import Scaled
     from .scales import Scales
 

@@ -15,7 +15,7 @@ from .repeats import Repeat, through_windows, written
 from .rule import NoRule, Rule, require_static
 
 if TYPE_CHECKING:
-    from .diag_g import Lift
+    from .lift import Lift
     from .scaled import Scaled
     from .scales import Scales
 

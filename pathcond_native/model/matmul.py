@@ -12,7 +12,7 @@ from .program import Step, Value
 from .rule import NoRule, Rule
 
 if TYPE_CHECKING:
-    from .diag_g import Lift
+    from .lift import Lift
     from .scaled import Scaled
     from .scales import Scales
 

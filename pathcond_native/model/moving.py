@@ -15,7 +15,7 @@ from .program import Step, Value
 from .rule import NoRule, Rule, moves, only_if, picks
 
 if TYPE_CHECKING:
-    from .diag_g import Lift
+    from .lift import Lift
     from .scaled import Scaled
     from .scales import Scales
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from .diag_g import Lift
 from .graph import RescalingGraph
+from .lift import Lift
 from .normalisation import CHANNEL_NORM
 from .program import Step, Value
 from .rules import RULES

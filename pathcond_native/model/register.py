@@ -14,7 +14,7 @@ from .rule import ELEMENTWISE, Rule
 from .rules import RULES
 
 if TYPE_CHECKING:
-    from .diag_g import Lift
+    from .lift import Lift
     from .scaled import Scaled
     from .scales import Scales
 

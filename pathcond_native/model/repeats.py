@@ -75,7 +75,7 @@ def through_windows(
 
 
 def through_matrix(matrix: Tensor, repeat: Repeat) -> tuple[Tensor, Repeat | None]:
-    """The matrix (out, in) as it acts on the stored entries of an axis, and its repeated results."""
+    """The matrix (out, in) as it acts on a stored axis, and the results that it repeats."""
     inside = matrix[:, repeat.at : repeat.end].sum(1)
     before, after = matrix[:, : repeat.at], matrix[:, repeat.end :]
     interior = ~((before != 0).any(1) | (after != 0).any(1))

@@ -16,8 +16,9 @@ from torch import Tensor, nn
 from ..errors import InvalidInputError, VerificationError
 from ..result import SolveResult
 from ..solver import solve
+from ..structured import Reduced, WholeNeededError
 from .apply import refresh_derived, rescaled_values
-from .diag_g import diag_g_by_parameter
+from .diag_g import diag_g, reduced_diag_g
 from .graph import RescalingGraph, check_graph
 from .inputs import (
     Call,
@@ -109,11 +110,16 @@ def rescale_(
         if not graph.neurons:
             return _nothing(graph, clock, "it has no rescalable neuron")
         with clock.stage("diag_g"):
-            g = diag_g_by_parameter(model, graph)
-        if not any(bool(part.any()) for part in g):
+            g: Any = reduced_diag_g(model, graph)
+        if not any(isinstance(part, Reduced) or bool(part.any()) for part in g):
             return _nothing(graph, clock, "no path reaches an output")
         with clock.stage("solve"):
-            result = solve(graph, g, method=method, tol=tol, max_sweeps=max_sweeps, threads=threads)
+            options: dict[str, Any] = {"method": method, "tol": tol, "threads": threads}
+            try:
+                result = solve(graph, g, max_sweeps=max_sweeps, **options)
+            except WholeNeededError:
+                g = diag_g(model, example_inputs, graph=graph)
+                result = solve(graph, g, max_sweeps=max_sweeps, **options)
         with clock.stage("evaluate"):
             log2 = exponents(np.asarray(result.u), strength, round_to)
             reached = result

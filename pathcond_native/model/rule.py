@@ -13,7 +13,7 @@ from . import compressed
 from .program import Step
 
 if TYPE_CHECKING:
-    from .diag_g import Lift
+    from .lift import Lift
     from .scaled import Scaled
     from .scales import Scales
 

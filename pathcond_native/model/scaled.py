@@ -58,6 +58,9 @@ class Scaled:
     tape: Tape
     differentiable: bool = False
     gradient: tuple[Tensor, int] | None = None
+    ready: Callable[[Tensor, int], None] | None = None
+    uses: int = 0
+    """Operations whose derivatives are still to come."""
     repeats: Mapping[int, Repeat] = field(default_factory=dict)
     """Axes of `value` with an entry that stands for several."""
 
@@ -65,6 +68,14 @@ class Scaled:
         """The same value, stored with these repeats."""
         self.repeats = repeats
         return self
+
+    def used(self) -> None:
+        """One use is differentiated; after the last one, what was wanted is handed over."""
+        self.uses -= 1
+        if self.uses == 0 and self.ready is not None and self.gradient is not None:
+            gradient, self.gradient = self.gradient, None
+            self.value = self.value.new_empty(0)
+            self.ready(*gradient)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Scaled:
         """f(self), for a linear f."""
@@ -84,10 +95,13 @@ class Tape:
         """A tensor without a derivative."""
         return Scaled(*normalise(value, exponent), self)
 
-    def variable(self, value: Tensor, exponent: int = 0) -> Scaled:
-        """A tensor whose derivative is wanted: read it from `gradient` after `backward`."""
+    def variable(
+        self, value: Tensor, exponent: int, ready: Callable[[Tensor, int], None]
+    ) -> Scaled:
+        """A tensor whose derivative is wanted: `backward` calls ready(value, exponent) with it."""
         variable = self.constant(value, exponent)
         variable.differentiable = True
+        variable.ready = ready
         return variable
 
     def product(self, f: Callable[..., Tensor], *operands: Scaled) -> Scaled:
@@ -128,19 +142,22 @@ class Tape:
         result = Scaled(*normalise(raw.detach(), exponent), self, bool(wanted))
 
         def replay() -> None:
-            if result.gradient is None:
-                return
-            upstream, power = result.gradient
-            result.gradient = None
-            gradients = torch.autograd.grad(
-                raw, [leaves[i] for i in wanted], upstream, allow_unused=True
-            )
-            for i, gradient in zip(wanted, gradients, strict=True):
-                if gradient is not None:
-                    _accumulate(operands[i], gradient, power + derivative_exponents[i])
+            if result.gradient is not None:
+                upstream, power = result.gradient
+                result.gradient = None
+                gradients = torch.autograd.grad(
+                    raw, [leaves[i] for i in wanted], upstream, allow_unused=True
+                )
+                for i, gradient in zip(wanted, gradients, strict=True):
+                    if gradient is not None:
+                        _accumulate(operands[i], gradient, power + derivative_exponents[i])
+            for i in wanted:
+                operands[i].used()
 
         if wanted and raw.requires_grad:
             self._replays.append(replay)
+            for i in wanted:
+                operands[i].uses += 1
         return result
 
     def backward(self, outputs: Sequence[tuple[Scaled, float]]) -> None:

@@ -118,7 +118,7 @@ def test_a_forward_pass_that_raises(call):
     ("moment", "error"),
     [
         ("trace", KeyboardInterrupt),
-        ("diag_g_by_parameter", InjectedError),
+        ("reduced_diag_g", InjectedError),
         ("solve", KeyboardInterrupt),
         ("rescaled_values", MemoryError),
         ("changes", KeyboardInterrupt),
