@@ -100,9 +100,9 @@ def read_parts(graph: Graph, g: Any) -> tuple[list[Part], Framework]:
     if isinstance(g, Iterator):
         return _read_tensors(graph, g, reduce=True)
     # A list of NumPy scalars is one array; a list of arrays may hold parameters of shape ().
-    listed = isinstance(g, (list, tuple))
-    shapes = [getattr(x, "shape", None) for x in g] if listed else []
-    if any(isinstance(x, Reduced) for x in g if listed) or (None not in shapes and any(shapes)):
+    tensors = g if isinstance(g, (list, tuple)) else ()
+    shapes = [x.sums.shape if isinstance(x, Reduced) else getattr(x, "shape", None) for x in tensors]
+    if None not in shapes and any(shapes):
         return _read_tensors(graph, g, reduce=False)
     whole, framework = read_weights(g)
     if len(whole) != rows:

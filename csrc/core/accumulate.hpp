@@ -32,8 +32,8 @@ using Nest = std::array<Axis, 4>;
 template <class G>
 Look accumulate(const G* g, const Nest& axes, double* to);
 
-/// A look at a matrix that stays where it is, `stride` from one column to the next; adds every entry
-/// to the sum of its column and to that of its row.
+/// A look at a matrix that stays where it is, `stride` from one column to the next; adds every
+/// entry to the sum of its column and to that of its row.
 template <class G>
 Look inspect(const G* g, std::int64_t columns, std::int64_t stride, std::int64_t rows,
              double* column_sums, double* row_sums);

@@ -22,13 +22,13 @@ struct Borrowed {
 /// the block is a dense matrix, else it is sparse; either way it is stored by target neuron, and
 /// neurons count from the start of their group. A dense matrix may be the caller's own.
 struct Block {
-  std::int32_t source = 0, target = 0;  ///< groups
-  std::int32_t rows = 0, columns = 0;   ///< neurons of source and target
-  std::vector<std::int64_t> ptr;    ///< sparse: columns + 1
-  std::vector<std::int32_t> index;  ///< sparse: source neuron of every value
-  std::vector<double> value;        ///< dense: rows x columns, column by column
-  Borrowed borrowed;                ///< in place of `value`
-  double scale = 1;                 ///< the weights are this times what is stored
+  std::int32_t source = 0, target = 0;        ///< groups
+  std::int32_t rows = 0, columns = 0;         ///< neurons of source and target
+  std::vector<std::int64_t> ptr;              ///< sparse: columns + 1
+  std::vector<std::int32_t> index;            ///< sparse: source neuron of every value
+  std::vector<double> value;                  ///< dense: rows x columns, column by column
+  Borrowed borrowed;                          ///< in place of `value`
+  double scale = 1;                           ///< the weights are this times what is stored
   std::vector<double> row_sums, column_sums;  ///< of what is stored, if the merge knows them
 
   bool dense() const { return ptr.empty(); }

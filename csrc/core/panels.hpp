@@ -20,8 +20,8 @@ struct Panel {
   std::int64_t batch, enters, leaves, repeats, taps;
   /// In entries of g.
   std::int64_t batch_stride, enter_stride, leave_stride, repeat_stride, tap_stride;
-  const std::int32_t* entered;  ///< batch x enters
-  const std::int32_t* left;     ///< batch x leaves
+  const std::int32_t* entered;    ///< batch x enters
+  const std::int32_t* left;       ///< batch x leaves
   std::int64_t multiplicity = 1;  ///< rows of B behind every entry, see `reduce`
 
   /// Entries of one row of B.

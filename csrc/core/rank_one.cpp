@@ -57,8 +57,8 @@ RankOneModel::RankOneModel(const BlockState& state)
     Block block{from.source, from.target, {}, {}, 0, 0};
     block.left = scaled(state.left(id), &state.x()[begin(from.source)], unit);
     const double weight = sum(block.left);
-    block.right = scaled(state.right(id), &state.y()[begin(from.target)],
-                         weight > 0 ? unit / weight : 0);
+    block.right =
+        scaled(state.right(id), &state.y()[begin(from.target)], weight > 0 ? unit / weight : 0);
     blocks_.push_back(std::move(block));
   }
   for (std::int32_t g = 0; g < problem.groups(); ++g) refresh(g);
@@ -138,8 +138,7 @@ void RankOneModel::refresh(std::int32_t group) {
   const auto n = static_cast<std::int64_t>(begin(group + 1) - first);
   leaves_[group] = pathcond::dot(&leave_only_[first], &z_[first], n);
   enters_[group] = pathcond::dot(&enter_only_[first], &inverse_[first], n);
-  for (const auto id : problem.out_blocks[group])
-    blocks_[id].x = dot(blocks_[id].left, &z_[first]);
+  for (const auto id : problem.out_blocks[group]) blocks_[id].x = dot(blocks_[id].left, &z_[first]);
   for (const auto id : problem.in_blocks[group])
     blocks_[id].y = dot(blocks_[id].right, &inverse_[first]);
 }

@@ -13,9 +13,9 @@ class BlockState;
 
 /// A block problem in which every block is replaced by the rank-one matrix of the same row sums and
 /// column sums: W_ab = left_a right_b. Its gradient at u = 0, which is the point it was taken
-/// at, is that of the problem itself, and a sweep over it costs O(H) instead of a pass over the weights. diag(G)
-/// of a linear layer is a rank-one matrix, what flows into a neuron times what flows out of it; of
-/// a convolution it is close to one.
+/// at, is that of the problem itself, and a sweep over it costs O(H) instead of a pass over the
+/// weights. diag(G) of a linear layer is a rank-one matrix, what flows into a neuron times what
+/// flows out of it; of a convolution it is close to one.
 class RankOneModel {
  public:
   /// Nullopt where a block is sparse, hence far from rank one, or where a pass over the weights is

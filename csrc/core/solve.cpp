@@ -96,7 +96,7 @@ void finish(const Progress& progress, const Point& point, double passes, bool me
 /// Moves to the minimum of the rank-one model, again and again while that is worth its evaluations.
 /// Starts and ends at an evaluated point. True when the caller wants to stop.
 bool rank_one_steps(BlockState& state, Point& point, double target, Progress& progress) {
-  constexpr double kWorthwhile = 1e-3;  // level sweeps do about as well, and start at once
+  constexpr double kWorthwhile = 0.03;  // level sweeps do about as well from here on
   double before = 0, now = max_norm(point.gradient);
   do {
     if (now <= target) return false;

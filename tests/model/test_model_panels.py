@@ -2,6 +2,7 @@
 
 import dataclasses
 import itertools
+import weakref
 
 import numpy as np
 import pytest
@@ -11,8 +12,18 @@ from scipy.sparse import csc_array
 from zoo import ZOO, graph_of
 
 import pathcond_native as pc
+from pathcond_native import structured
 from pathcond_native.model import diag_g, trace
 from pathcond_native.model.panels import panel
+
+OPTIONS = {
+    "method": "auto",
+    "tolerance": None,
+    "max_sweeps": None,
+    "threads": 1,
+    "u0": [],
+    "callback": None,
+}
 
 
 def gradient_norm(B, g, u):
@@ -34,6 +45,18 @@ def assert_same(graph, g, **options):
     assert found.initial_objective == pytest.approx(expected.initial_objective, rel=1e-12)
     assert gradient_norm(B, g, found.u) <= 2e-12
     assert np.allclose(found.v, B @ found.u, atol=1e-12)
+    if graph.panels is not None:
+        parts = [g[part] for part, _ in graph.panels]
+        try:
+            streamed = pc.solve(graph, iter(parts), **options)
+        except structured.WholeNeededError:
+            assert structured.solve_graph(graph, parts, OPTIONS) is None  # not by tensors either
+            return found
+        assert streamed.status == "converged"
+        assert (streamed.rows, streamed.merged_rows) == (found.rows, found.merged_rows)
+        assert np.array_equal(streamed.frozen, found.frozen)
+        assert streamed.objective == pytest.approx(expected.objective, rel=1e-12)
+        assert gradient_norm(B, g, streamed.u) <= 2e-12
     return found
 
 
@@ -231,3 +254,70 @@ def test_g_by_tensor():
     parts[3][0] = np.nan
     with pytest.raises(pc.InvalidInputError, match=r"g\[\d+\] is nan"):
         pc.solve(graph, parts)
+
+
+def kernels(*widths, taps=1):
+    """Kernels of `taps` taps between layers of these widths, with biases."""
+    first = np.cumsum([0, *widths[1:-1]])
+    none, tensors = np.full(1, -1, np.int32), []
+    for layer, (a, b) in enumerate(itertools.pairwise(widths)):
+        entered = np.arange(b, dtype=np.int32) + first[layer]
+        entered = entered if layer + 2 < len(widths) else none
+        left = np.arange(a, dtype=np.int32) + first[layer - 1] if layer else none
+        tensors += [
+            ((b, a, taps), entered.reshape(-1, 1, 1), left.reshape(1, -1, 1)),
+            ((b,), entered, none),
+        ]
+    return Tensors(tensors, int(first[-1]))
+
+
+def test_an_iterator_is_reduced_and_dropped():
+    """No more than one large tensor of g is alive at a time."""
+    graph = kernels(20, 30, 40, 50, 10, taps=9)
+    alive, most = set(), 0
+
+    def parts():
+        nonlocal most
+        for number, (part, _) in enumerate(graph.panels):
+            g = np.random.default_rng(number).lognormal(0, 1, part.stop - part.start)
+            alive.add(number)
+            weakref.finalize(g, alive.discard, number)
+            most = max(most, len([k for k in alive if k % 2 == 0]))
+            yield g
+            del g
+
+    streamed = pc.solve(graph, parts())
+    assert streamed.converged
+    assert most == 1
+    kept = [
+        np.random.default_rng(number).lognormal(0, 1, part.stop - part.start)
+        for number, (part, _) in enumerate(graph.panels)
+    ]
+    assert np.allclose(streamed.u, pc.solve(graph, kept).u, rtol=0, atol=1e-9)
+
+
+def test_an_iterator_that_does_not_fit():
+    graph = kernels(3, 4, 5, 2, taps=3)
+    parts = [np.ones(part.stop - part.start) for part, _ in graph.panels]
+    for wrong in (parts[:-1], [*parts, np.ones(1)], [np.ones(1), *parts[1:]], []):
+        with pytest.raises(pc.InvalidInputError, match="g: expected 6 arrays"):
+            pc.solve(graph, iter(wrong))
+    for entry in (-1.0, np.nan, np.inf):
+        wrong = [x.copy() for x in parts]
+        wrong[2][5] = entry
+        with pytest.raises(pc.InvalidInputError, match=r"g\[2\]: entries must be finite and non-n"):
+            pc.solve(graph, iter(wrong))
+    wrong = [x.copy() for x in parts]
+    wrong[0][:] = 1e-250
+    assert pc.solve(graph, wrong).converged
+    with pytest.raises(pc.InvalidInputError, match="all of g at once"):
+        pc.solve(graph, iter(wrong))
+
+
+@pytest.mark.parametrize("name", [name for name in ZOO if graph_of(name).panels is None])
+def test_an_iterator_over_a_graph_with_products(name):
+    graph = graph_of(name)
+    g = np.random.default_rng(0).lognormal(0, 1, graph.shape[0])
+    ends = np.cumsum([info.size for info in graph.parameters])[:-1]
+    result = pc.solve(graph, iter(np.split(g, ends)))
+    assert np.array_equal(result.u, pc.solve(graph, g).u)
