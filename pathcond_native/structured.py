@@ -101,7 +101,9 @@ def read_parts(graph: Graph, g: Any) -> tuple[list[Part], Framework]:
         return _read_tensors(graph, g, reduce=True)
     # A list of NumPy scalars is one array; a list of arrays may hold parameters of shape ().
     tensors = g if isinstance(g, (list, tuple)) else ()
-    shapes = [x.sums.shape if isinstance(x, Reduced) else getattr(x, "shape", None) for x in tensors]
+    shapes = [
+        x.sums.shape if isinstance(x, Reduced) else getattr(x, "shape", None) for x in tensors
+    ]
     if None not in shapes and any(shapes):
         return _read_tensors(graph, g, reduce=False)
     whole, framework = read_weights(g)

@@ -1,5 +1,6 @@
 #include "core/accumulate.hpp"
 
+#include <algorithm>
 #include <bit>
 #include <type_traits>
 #include <utility>
@@ -64,34 +65,49 @@ template <class G>
   for (std::int64_t i = 0; i < n; ++i) to[i] += static_cast<double>(g[i]);
 }
 
-/// Adds every entry to its own sum; returns the sum of all.
-template <class G>
-[[gnu::always_inline]] inline double sum_and_add_lanes(const G* __restrict__ g, std::int64_t n,
-                                                       double* __restrict__ to) {
-  double lane[kLanes] = {};
+/// sums_b += sum_i g_ib and to_i += sum_b g_ib, for a few columns at a time.
+template <std::int64_t columns, class G>
+[[gnu::always_inline]] inline void sum_columns_lanes(const G* __restrict__ g, std::int64_t stride,
+                                                     std::int64_t n, double* __restrict__ sums,
+                                                     double* __restrict__ to) {
+  constexpr std::int64_t lanes = kLanes / 2;
+  double lane[columns][lanes] = {};
   std::int64_t i = 0;
-  for (; i + kLanes <= n; i += kLanes)
-    for (std::int64_t j = 0; j < kLanes; ++j) {
-      const auto value = static_cast<double>(g[i + j]);
-      lane[j] += value;
-      to[i + j] += value;
+  for (; i + lanes <= n; i += lanes)
+    for (std::int64_t j = 0; j < lanes; ++j) {
+      double sum = to[i + j];
+      for (std::int64_t b = 0; b < columns; ++b) {
+        const auto value = static_cast<double>(g[b * stride + i + j]);
+        lane[b][j] += value;
+        sum += value;
+      }
+      to[i + j] = sum;
     }
-  double sum = 0;
-  for (; i < n; ++i) {
-    sum += static_cast<double>(g[i]);
-    to[i] += static_cast<double>(g[i]);
+  for (std::int64_t b = 0; b < columns; ++b) {
+    for (std::int64_t k = i; k < n; ++k) sums[b] += static_cast<double>(g[b * stride + k]);
+    for (const double part : lane[b]) sums[b] += part;
   }
-  for (const double part : lane) sum += part;
-  return sum;
+  for (; i < n; ++i)
+    for (std::int64_t b = 0; b < columns; ++b) to[i] += static_cast<double>(g[b * stride + i]);
 }
+
+constexpr std::int64_t kColumns = 4;
 
 PATHCOND_SIMD Look look_at(const float* g, std::int64_t n) { return look_lanes(g, n); }
 PATHCOND_SIMD Look look_at(const double* g, std::int64_t n) { return look_lanes(g, n); }
-PATHCOND_SIMD double sum_and_add(const float* g, std::int64_t n, double* to) {
-  return sum_and_add_lanes(g, n, to);
+PATHCOND_SIMD void sum_four(const float* g, std::int64_t stride, std::int64_t n, double* sums,
+                            double* to) {
+  sum_columns_lanes<kColumns>(g, stride, n, sums, to);
 }
-PATHCOND_SIMD double sum_and_add(const double* g, std::int64_t n, double* to) {
-  return sum_and_add_lanes(g, n, to);
+PATHCOND_SIMD void sum_four(const double* g, std::int64_t stride, std::int64_t n, double* sums,
+                            double* to) {
+  sum_columns_lanes<kColumns>(g, stride, n, sums, to);
+}
+PATHCOND_SIMD void sum_one(const float* g, std::int64_t n, double* sums, double* to) {
+  sum_columns_lanes<1>(g, 0, n, sums, to);
+}
+PATHCOND_SIMD void sum_one(const double* g, std::int64_t n, double* sums, double* to) {
+  sum_columns_lanes<1>(g, 0, n, sums, to);
 }
 PATHCOND_SIMD double sum(const float* g, std::int64_t n) { return sum_lanes(g, n); }
 PATHCOND_SIMD double sum(const double* g, std::int64_t n) { return sum_lanes(g, n); }
@@ -126,9 +142,16 @@ template <class G>
 Look inspect(const G* g, std::int64_t columns, std::int64_t stride, std::int64_t rows,
              double* column_sums, double* row_sums) {
   Look look;
-  for (std::int64_t b = 0; b < columns; ++b) {
-    look.add(look_at(g + b * stride, rows));  // a column is in the first cache when it is added
-    column_sums[b] += sum_and_add(g + b * stride, rows, row_sums);
+  for (std::int64_t first = 0; first < columns; first += kColumns) {
+    const std::int64_t count = std::min(kColumns, columns - first);
+    // The columns are in a near cache when they are added.
+    for (std::int64_t b = first; b < first + count; ++b) look.add(look_at(g + b * stride, rows));
+    if (count == kColumns) {
+      sum_four(g + first * stride, stride, rows, column_sums + first, row_sums);
+      continue;
+    }
+    for (std::int64_t b = first; b < columns; ++b)
+      sum_one(g + b * stride, rows, column_sums + b, row_sums);
   }
   return look;
 }

@@ -83,30 +83,46 @@ void Block::gather(const double* x, double* right, int threads) const {
 }
 
 void Block::scatter(const double* y, double* left, int threads) const {
+  const auto scaled = times_scale(y);
   sum_over_parts(*this, left, threads, [&](std::int32_t begin, std::int32_t end, double* to) {
-    for (std::int32_t b = begin; b < end; ++b) add_column(b, y[b], to);
+    if (dense()) {
+      with_columns(*this, [&](const auto* w, std::int64_t stride) {
+        add_columns(w + begin * stride, stride, rows, end - begin, &scaled[begin], to);
+      });
+      return;
+    }
+    for (std::int32_t b = begin; b < end; ++b)
+      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) to[index[k]] += value[k] * scaled[b];
   });
 }
 
 void Block::gather_scatter(const double* x, const double* y, double* right, double* left,
                            int threads) const {
+  const auto scaled = times_scale(y);
   sum_over_parts(*this, left, threads, [&](std::int32_t begin, std::int32_t end, double* to) {
     if (dense()) {
       with_columns(*this, [&](const auto* w, std::int64_t stride) {
-        for (std::int32_t b = begin; b < end; ++b)
-          right[b] = scale * dot_and_add(w + b * stride, x, to, scale * y[b], rows);
+        dot_and_add_columns(w + begin * stride, stride, rows, end - begin, x, &scaled[begin],
+                            right + begin, to);
       });
-      return;
-    }
-    for (std::int32_t b = begin; b < end; ++b) {
-      double sum = 0;
-      for (auto k = ptr[b]; k < ptr[b + 1]; ++k) {
-        sum += value[k] * x[index[k]];
-        to[index[k]] += value[k] * (scale * y[b]);
+    } else {
+      for (std::int32_t b = begin; b < end; ++b) {
+        double sum = 0;
+        for (auto k = ptr[b]; k < ptr[b + 1]; ++k) {
+          sum += value[k] * x[index[k]];
+          to[index[k]] += value[k] * scaled[b];
+        }
+        right[b] = sum;
       }
-      right[b] = scale * sum;
     }
+    for (std::int32_t b = begin; b < end; ++b) right[b] *= scale;
   });
+}
+
+std::vector<double> Block::times_scale(const double* y) const {
+  std::vector<double> scaled(y, y + columns);
+  for (double& entry : scaled) entry *= scale;
+  return scaled;
 }
 
 double Block::column_sum(std::int32_t b, const double* x) const {

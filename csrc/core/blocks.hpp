@@ -45,6 +45,8 @@ struct Block {
   /// Both, in one pass over the weights.
   void gather_scatter(const double* x, const double* y, double* right, double* left,
                       int threads) const;
+  /// scale y, for one y per target neuron
+  std::vector<double> times_scale(const double* y) const;
   /// sum_a W_ab x_a for one target neuron b
   double column_sum(std::int32_t b, const double* x) const;
   /// left_a += W_ab factor for one target neuron b
