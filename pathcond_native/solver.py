@@ -46,10 +46,11 @@ def solve(
             read in place.
         g: (p,), finite and non-negative, NumPy or torch, any real dtype. Results come back in the
             same framework, dtype float64. With a `RescalingGraph` also a list of arrays, one per
-            parameter of the model.
-        method: "auto": merges equal rows, then exact steps for whole layers with a coarse step
-            over layers, finished by Newton where these stall; for B of other structure exact
-            coordinate sweeps, then Newton. "newton": Newton's method with conjugate gradients on
+            parameter of the model, or an iterator of such arrays: each is summed where rows of B
+            are equal and dropped before the next is asked for, so that g never exists at once.
+        method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
+            steps for whole layers with a coarse step over layers, finished by Newton where these
+            stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's method with conjugate gradients on
             the merged rows. "cd": the paper's coordinate descent, neurons in order.
         tol: "auto", "newton": max_h |dF/du_h| / p to reach (default 1e-12). "cd": the paper's
             sum_h |change of u_h| over one sweep (default 1e-2).
@@ -65,7 +66,9 @@ def solve(
         SolveResult. Not converging is a status, not an exception.
 
     Raises:
-        InvalidInputError: an argument is unusable; nothing has been computed.
+        InvalidInputError: an argument is unusable; nothing has been computed. Also an iterator of
+            arrays for a problem that needs all of g at once: a layer that writes to what it reads,
+            or entries too far apart for sums.
         KeyboardInterrupt: Ctrl-C, also within a sweep.
     """
     if not isinstance(method, str):
