@@ -50,8 +50,9 @@ def solve(
             are equal and dropped before the next is asked for, so that g never exists at once.
         method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
             steps for whole layers with a coarse step over layers, finished by Newton where these
-            stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's method with conjugate gradients on
-            the merged rows. "cd": the paper's coordinate descent, neurons in order.
+            stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's
+            method with conjugate gradients on the merged rows. "cd": the paper's coordinate
+            descent, neurons in order.
         tol: "auto", "newton": max_h |dF/du_h| / p to reach (default 1e-12). "cd": the paper's
             sum_h |change of u_h| over one sweep (default 1e-2).
         max_sweeps: sweeps (or Newton steps) at most; default 10 for "cd", else 1000.
