@@ -80,16 +80,13 @@ def measure(name: str) -> Facts:
     """Times and memory of one of torchvision's networks."""
     import torch
 
-    _operators = torch.library.Library("torchvision", "DEF")
-    for operator in ("nms", "qnms"):  # missing beside PyTorch's build for CPUs
-        _operators.define(f"{operator}(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    import torchvision
-
     import pathcond_native as pc
     from pathcond_native.model.diag_g import reduced_diag_g
 
+    from .vision import models
+
     torch.manual_seed(0)
-    model = getattr(torchvision.models, name)(weights=None).eval()
+    model = getattr(models(), name)(weights=None).eval()
     x = torch.randn(1, 3, 224, 224)
 
     def step() -> None:

@@ -1,0 +1,1 @@
+"""The experiments of arXiv 2602.19799, each one command: ``python -m benchmarks.paper.figure1``."""

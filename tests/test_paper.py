@@ -1,0 +1,103 @@
+"""The paper's experiments in their quick form: they run, and their conclusions hold there too."""
+
+import argparse
+import importlib
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+pytest.importorskip("tqdm")
+
+QUICK = argparse.Namespace(quick=True, fresh=False, plot=False)
+RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "paper"
+
+
+@pytest.fixture
+def experiment(monkeypatch):
+    """Imports an experiment; the benchmarks are no part of the package."""
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
+
+    def load(name):
+        module = importlib.import_module(f"benchmarks.paper.{name}")
+        monkeypatch.setattr(module, "arguments", lambda _: QUICK, raising=False)
+        return module
+
+    return load
+
+
+def test_figure_1(experiment, monkeypatch):
+    figure = experiment("figure1")
+    monkeypatch.setattr(figure, "SETTINGS", dict(figure.SETTINGS))
+    figure.main()
+    for name, start in figure.STARTS.items():
+        theta = np.array(start)
+        moved = figure.rescaled(theta)
+        assert np.allclose(figure.lifted(moved), figure.lifted(theta), rtol=1e-12)
+        u, b, v = moved
+        diagonal = np.array([v**2, v**2, u**2 + b**2])
+        pi = diagonal / diagonal.sum()
+        assert pi[2] - pi[0] - pi[1] == pytest.approx(-1 / 3, abs=1e-12), name  # d / p
+    numeric = [
+        (figure.loss(figure.lifted(theta + e)) - figure.loss(figure.lifted(theta - e))) / 2e-6
+        for e in 1e-6 * np.eye(3)
+    ]
+    assert np.allclose(figure.gradient(theta), numeric, rtol=1e-6)
+    facts = figure.run("small output weight")
+    none, rescaled = facts["none"], facts["pathcond"]
+    assert rescaled["deviation_from_ideal"] < none["deviation_from_ideal"]
+    assert rescaled["losses"][-1] < none["losses"][-1]
+
+
+def test_figure_4(experiment):
+    figure = experiment("figure4")
+    rng = np.random.default_rng(0)
+    for concentration in (0.05, 1.0, 1e3):
+        hidden = figure.widths(concentration, rng)
+        assert min(hidden) >= 1
+        assert sum(hidden) == figure.MEAN_WIDTH * (figure.LAYERS - 1)
+    figure.main()
+
+
+def test_table_1(experiment, capsys):
+    experiment("table1").main()
+    assert "| CIFAR-NV | 2,617,610 | 2,616,576 | 1,792 | 1,792 | 1,792 |" in capsys.readouterr().out
+
+
+def test_committed_results():
+    figure4 = json.loads((RESULTS / "figure4.json").read_text())
+    assert len(figure4["runs"]) == 400
+    table = json.loads((RESULTS / "table1.json").read_text())["runs"]
+    assert {name: facts["hidden_units"] for name, facts in table.items()} == {
+        "resnet18": 4_800,
+        "resnet34": 8_512,
+        "resnet50": 26_560,
+        "alexnet": 9_344,
+        "vgg16": 12_416,
+        "CIFAR-NV": 1_792,
+    }
+    figure1 = json.loads((RESULTS / "figure1.json").read_text())["runs"]
+    assert len(figure1) == 3
+
+
+def test_an_interrupted_run_goes_on(experiment, tmp_path):
+    record = experiment("record")
+    done = []
+
+    def run(name):
+        if name == "c" and len(done) == 2:
+            raise KeyboardInterrupt
+        done.append(name)
+        return {"name": name}
+
+    first = record.Record(tmp_path / "x.json", {"seed": 0})
+    with pytest.raises(KeyboardInterrupt):
+        first.run("abc", run, "test")
+    again = record.Record(tmp_path / "x.json", {"seed": 0})
+    assert list(again.runs) == ["a", "b"]
+    done.append("interruption")
+    again.run("abc", run, "test")
+    assert done == ["a", "b", "interruption", "c"]
+    assert record.Record(tmp_path / "x.json", {"seed": 1}).runs == {}
