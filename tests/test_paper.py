@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -101,3 +102,65 @@ def test_an_interrupted_run_goes_on(experiment, tmp_path):
     again.run("abc", run, "test")
     assert done == ["a", "b", "interruption", "c"]
     assert record.Record(tmp_path / "x.json", {"seed": 1}).runs == {}
+
+
+def test_enorm_balances_every_neuron(experiment):
+    import torch
+
+    methods = experiment("methods")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Conv2d(1, 4, 3),
+        torch.nn.ReLU(),
+        torch.nn.Conv2d(4, 5, 3, bias=False),
+        torch.nn.ReLU(),
+        torch.nn.AdaptiveAvgPool2d(1),
+        torch.nn.Flatten(),
+        torch.nn.Linear(5, 3),
+    ).double()
+    x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
+    before, sizes = model(x), []
+    for _ in range(60):
+        sizes.append(float(sum(p.detach().square().sum() for p in model.parameters())))
+        methods.balance(model)
+    assert all(b <= a for a, b in pairwise(sizes))
+    torch.testing.assert_close(model(x), before, rtol=1e-12, atol=1e-14)
+    first, second, last = model[0], model[2], model[6]
+    entering = first.weight.flatten(1).square().sum(1) + first.bias.square()
+    leaving = second.weight.transpose(0, 1).flatten(1).square().sum(1)
+    torch.testing.assert_close(entering, leaving, rtol=1e-6, atol=0)
+    entering = second.weight.flatten(1).square().sum(1)
+    torch.testing.assert_close(entering, last.weight.square().sum(0), rtol=1e-6, atol=0)
+
+
+@pytest.mark.parametrize("method", ["none", "enorm", "ten sweeps", "optimum"])
+def test_every_method_trains(experiment, method):
+    import torch
+
+    methods, training = experiment("methods"), experiment("training")
+    torch.manual_seed(0)
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(16, 32), torch.nn.ReLU(), torch.nn.Linear(32, 2)
+    )
+    x = torch.randn(400, 1, 4, 4)
+    y = (x.sum((1, 2, 3)) > 0).long()
+    with torch.no_grad():
+        before = model(x)
+    after_step = methods.prepare(model, x[:1], method)
+    with torch.no_grad():
+        torch.testing.assert_close(model(x), before, rtol=1e-4, atol=1e-5)
+    schedule = training.Schedule(60, 0.1, seed=0, target=0.9)
+    facts = training.train(model, x, y, (x, y), schedule, after_step)
+    assert facts["train_accuracy"][-1] >= 0.9
+    assert facts["train_accuracy"] == facts["test_accuracy"]
+    assert len(facts["loss"]) < 60
+
+
+@pytest.mark.parametrize("name", ["figure2", "figure5"])
+def test_figures_on_fashion_mnist(experiment, name, monkeypatch, capsys):
+    if not experiment("fashion").FOLDER.exists():
+        pytest.skip("dataset-fashion-mnist is not installed")
+    figure = experiment(name)
+    monkeypatch.setattr(figure, "SETTINGS", dict(figure.SETTINGS))
+    figure.main()
+    assert "optimum" in capsys.readouterr().out
