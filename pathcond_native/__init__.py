@@ -1,7 +1,7 @@
 """Path-conditioned rescaling of ReLU networks.
 
 `solve(B, g)` is the solver and needs NumPy only. `trace`, `diag_g` and `rescale_` work on PyTorch
-models; torch is imported when one of them is first used.
+models, `PathConditioner` on models in training; torch is imported when one is first used.
 """
 
 from importlib import import_module
@@ -18,6 +18,7 @@ from pathcond_native.result import SolveResult
 from pathcond_native.solver import solve
 
 if TYPE_CHECKING:
+    from pathcond_native.model.conditioner import PathConditioner
     from pathcond_native.model.diag_g import diag_g
     from pathcond_native.model.graph import RescalingGraph
     from pathcond_native.model.register import register_rule
@@ -30,6 +31,7 @@ __version__ = str(_build_info()["version"])
 
 __all__ = [
     "InvalidInputError",
+    "PathConditioner",
     "PathcondError",
     "RescaleReport",
     "RescalingGraph",
@@ -49,6 +51,7 @@ __all__ = [
 
 _MODEL_NAMES = frozenset(
     {
+        "PathConditioner",
         "RescaleReport",
         "RescalingGraph",
         "Stats",

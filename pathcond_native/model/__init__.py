@@ -1,5 +1,6 @@
 """The PyTorch side: tracing, diag(G) and rescaling in place. Everything here imports torch."""
 
+from .conditioner import PathConditioner
 from .diag_g import diag_g
 from .graph import Group, Neuron, RescalingGraph
 from .groups import Pinned, Unsupported
@@ -15,6 +16,7 @@ __all__ = [
     "GroupReport",
     "Neuron",
     "NoRule",
+    "PathConditioner",
     "Pinned",
     "RescaleReport",
     "RescalingGraph",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -14,7 +17,7 @@ from .graph import RescalingGraph
 from .inputs import is_finite
 from .rounding import power_of_two
 
-__all__ = ["refresh_derived", "rescaled_values"]
+__all__ = ["derived_refreshed", "factors", "rescaled_values", "scaled"]
 
 _AT_ONCE = 1 << 20  # entries of a parameter
 
@@ -44,23 +47,18 @@ def rescaled_values(
     for number, (info, parameter) in enumerate(
         zip(graph.parameters, model.parameters(), strict=True)
     ):
-        columns = graph.columns(number)
-        if columns is None:
+        pair = factors(graph, exponents, number)
+        if pair is None:
             continue
-        entered, left = (exponents[side] for side in columns)
-        middle = np.rint(entered.mean())  # λ itself may be out of range, the ratio of two is not
-        factors = [
-            torch.from_numpy(power_of_two(x)).to(parameter.device)
-            for x in (entered - middle, middle - left)
-        ]
+        first, second = (torch.from_numpy(factor).to(parameter.device) for factor in pair)
         old = parameter.detach()
-        new = _scaled(old, *factors)
+        new = scaled(old, first, second)
         if not is_finite(new):
             raise VerificationError(
                 f"parameter '{info.name}' would overflow {parameter.dtype}; "
                 "nothing was changed, use a smaller strength"
             )
-        if exact and not torch.equal(new / factors[1] / factors[0], old.double()):
+        if exact and not torch.equal(new / second / first, old.double()):
             raise VerificationError(
                 f"parameter '{info.name}' would underflow {parameter.dtype} and lose bits, so that "
                 "the outputs could not stay bit-identical; nothing was changed, use a smaller "
@@ -70,7 +68,29 @@ def rescaled_values(
     return found
 
 
-def _scaled(old: Tensor, first: Tensor, second: Tensor) -> Tensor:
+def factors(
+    graph: RescalingGraph, exponents: npt.NDArray[np.float64], number: int, power: float = 1.0
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]] | None:
+    """s^power, where s is what parameter `number` is multiplied by; None if it is in no neuron.
+
+    Args:
+        graph: of the model.
+        exponents: `graph.extended` of log2 λ.
+        number: as ``model.parameters()`` counts.
+        power: any real number.
+
+    Returns:
+        Two float64 arrays that broadcast to the parameter's shape; s^power is their product.
+    """
+    columns = graph.columns(number)
+    if columns is None:
+        return None
+    entered, left = (power * exponents[side] for side in columns)
+    middle = np.rint(entered.mean())  # λ itself may be out of range, the ratio of two is not
+    return power_of_two(entered - middle), power_of_two(middle - left)
+
+
+def scaled(old: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """old · first · second in float64, rounded once; piece by piece, so that no copy is large."""
     if old.numel() <= _AT_ONCE:
         return (old * first).mul_(second).to(old.dtype)
@@ -84,11 +104,13 @@ def _scaled(old: Tensor, first: Tensor, second: Tensor) -> Tensor:
     return new
 
 
-def refresh_derived(model: nn.Module) -> None:
-    """Recompute the weights that `torch.nn.utils.weight_norm` and pruning keep as attributes.
+@contextmanager
+def derived_refreshed(model: nn.Module) -> Iterator[None]:
+    """Recompute, after the block, what `torch.nn.utils.weight_norm` and pruning derive of weights.
 
     They do so before every forward pass; until then the attribute would show the old weight.
     """
+    yield
     for module in model.modules():
         for hook in module._forward_pre_hooks.values():
             if isinstance(hook, (BasePruningMethod, WeightNorm)):

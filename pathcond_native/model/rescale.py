@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal
 
@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
 from ..errors import InvalidInputError, VerificationError
 from ..result import SolveResult
 from ..solver import solve
 from ..structured import Reduced, WholeNeededError
-from .apply import refresh_derived, rescaled_values
+from .apply import derived_refreshed, rescaled_values
 from .diag_g import diag_g, reduced_diag_g
 from .graph import RescalingGraph, check_graph
 from .inputs import (
@@ -29,6 +30,7 @@ from .inputs import (
     check_parameters,
     unwrapped,
 )
+from .optimizer_state import Moving, moved_values, moving_tensors
 from .proof import is_rounding
 from .report import GroupReport, RescaleReport, Verification
 from .rounding import RoundTo, check_round_to, exponents
@@ -52,6 +54,8 @@ def rescale_(
     round_to: RoundTo | None = None,
     verify: bool = True,
     graph: RescalingGraph | None = None,
+    optimizer: Optimizer | None = None,
+    powers: Mapping[str, float] | None = None,
     threads: int | None = None,
 ) -> RescaleReport:
     """Rescale a model in place so that its path kernel is best conditioned (arXiv 2602.19799).
@@ -84,25 +88,40 @@ def rescale_(
             to this model (`model/proof.py`), as the report then says; `round_to` rounds nothing.
             Integers may not change.
         graph: what `trace(model, example_inputs)` returned, to save tracing again.
+        optimizer: the model's. Its state and the parameters' gradients, present ones, are changed
+            in place as if all gradients had been seen in the new coordinates, see
+            `model/optimizer_powers.py`: where a parameter is multiplied by s, its gradient is
+            divided by s. Computed in float64, rounded once. All optimisers of torch.optim but
+            Adafactor and LBFGS, and their subclasses.
+        powers: for other optimisers: the power of s by state key, such as ``{"momentum": -1}``.
 
     Returns:
         What was rescaled, what was not and why, and how far the outputs moved.
 
     Raises:
-        InvalidInputError: an argument is unusable, a parameter is not finite, or the model raised
-            on the example inputs.
+        InvalidInputError: an argument is unusable, a parameter is not finite, the model raised on
+            the example inputs, or it is not known how the optimiser's state scales.
         TraceError: the model could not be captured.
-        VerificationError: an output changed, or a parameter left its dtype's range.
-        After any exception the model has the bits it had before.
+        VerificationError: an output changed, or an entry left its dtype's range.
+        After any exception the model and the optimiser have the bits they had before.
     """
-    _check_options(strength, round_to, verify)
+    check_options(strength, round_to, verify)
+    if optimizer is None and powers is not None:
+        raise InvalidInputError("powers: expected None where no optimizer is given")
     model = unwrapped(model)
     check_model(model)
     check_parameters(model)
     call = as_call(example_inputs)
     check_call(model, call)
+    moving = [] if optimizer is None else moving_tensors(model, optimizer, powers)
+    state, parameters = [x.tensor for x in moving], list(model.parameters())
     clock = _Clock()
-    with torch.inference_mode(False), kept(model), restored_on_error(model) as originals:
+    with (
+        torch.inference_mode(False),
+        restored_on_error([*parameters, *state]) as originals,
+        derived_refreshed(model),
+        kept(model, state),
+    ):
         if graph is None:
             with clock.stage("trace"):
                 graph = trace(model, example_inputs)
@@ -126,13 +145,16 @@ def rescale_(
             if strength != 1.0 or round_to:  # F where the network is now: no sweep from there
                 u = 2.0 * math.log(2.0) * log2
                 reached = solve(graph, g, u0=u, max_sweeps=0, threads=threads)
+        exact = round_to is not None
+        moves = list(zip(moving, originals[len(parameters) :], strict=True))
         if verify:
-            verification = _apply_and_verify(model, graph, log2, round_to, originals, call, clock)
+            verification = _apply_and_verify(
+                model, graph, log2, exact, originals[: len(parameters)], moves, call, clock
+            )
         else:
             verification = Verification((), math.nan, False)
             with clock.stage("apply"):
-                _apply(model, graph, log2, round_to)
-    refresh_derived(model)
+                _apply(model, graph, log2, exact, moves)
     return _report(graph, result, log2, reached, verification, clock)
 
 
@@ -167,7 +189,8 @@ def rescale(
     return result
 
 
-def _check_options(strength: float, round_to: RoundTo | None, verify: bool) -> None:
+def check_options(strength: float, round_to: RoundTo | None, verify: bool) -> None:
+    """Raise unless they are what `rescale_` expects."""
     if isinstance(strength, bool) or not (
         isinstance(strength, (int, float, np.floating, np.integer)) and math.isfinite(strength)
     ):
@@ -181,29 +204,32 @@ def _apply(
     model: nn.Module,
     graph: RescalingGraph,
     log2: npt.NDArray[np.float64],
-    round_to: RoundTo | None,
+    exact: bool,
+    moving: list[tuple[Moving, Tensor]],
 ) -> None:
-    for parameter, value in rescaled_values(model, graph, log2, exact=round_to is not None):
+    for parameter, value in rescaled_values(model, graph, log2, exact=exact):
         write(parameter, value)
+    for x, value in moved_values(moving, graph, log2):
+        write(x, value)
 
 
 def _apply_and_verify(
     model: nn.Module,
     graph: RescalingGraph,
     log2: npt.NDArray[np.float64],
-    round_to: RoundTo | None,
+    exact: bool,
     originals: list[Tensor],
+    moving: list[tuple[Moving, Tensor]],
     call: Call,
     clock: _Clock,
 ) -> Verification:
-    exact = round_to is not None
     wanted = runs(call)
     with clock.stage("observe"):
         before = observe(model, wanted)
         if not any(observation.outputs for observation in before):
             raise InvalidInputError("model: it returns no tensor, so nothing can be verified")
     with clock.stage("apply"):
-        _apply(model, graph, log2, round_to)
+        _apply(model, graph, log2, exact, moving)
     with clock.stage("verify"):
         found = changes(before, observe(model, wanted), finest=tolerance(model), exact=exact)
         failed = [change for change in found if not change.passed]

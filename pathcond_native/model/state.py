@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import random
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 
 import numpy as np
@@ -35,18 +35,19 @@ def write(x: Tensor, value: Tensor) -> None:
 
 
 @contextmanager
-def kept(model: nn.Module) -> Iterator[None]:
+def kept(model: nn.Module, moving: Iterable[Tensor] = ()) -> Iterator[None]:
     """Put everything but the parameters' values back at the end, however the block ends.
 
     That is: training flags and all other attributes of every module, buffers and tensors held as
     attributes (the same objects with the same bits), `requires_grad` and `grad` of parameters, and
     the random number generators of Python, NumPy and torch. Lists, dicts and files that a hook or a
-    forward pass writes to are beyond reach.
+    forward pass writes to are beyond reach. Attributes that share memory with a parameter, or with
+    one of the `moving` tensors, keep what is written to those.
     """
     modules = list(model.modules())
     attributes = [(holder, dict(holder)) for m in modules for holder in _holders(m)]
     parameters = [(x, x.requires_grad, x.grad) for x in model.parameters()]
-    tensors = [(x, x.detach().clone()) for x in _tensors(model, modules)]
+    tensors = [(x, x.detach().clone()) for x in _tensors(model, modules, moving)]
     try:
         with _random_state_kept(model):
             yield
@@ -69,14 +70,14 @@ def kept(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
-def restored_on_error(model: nn.Module) -> Iterator[list[Tensor]]:
-    """Put every parameter back, bit for bit, if the block raises; yields copies of their values."""
-    parameters = list(model.parameters())
-    values = [x.detach().clone() for x in parameters]
+def restored_on_error(tensors: Iterable[Tensor]) -> Iterator[list[Tensor]]:
+    """Put every tensor back, bit for bit, if the block raises; yields copies of their values."""
+    tensors = list(tensors)
+    values = [x.detach().clone() for x in tensors]
     try:
         yield values
     except BaseException:
-        for x, value in zip(parameters, values, strict=True):
+        for x, value in zip(tensors, values, strict=True):
             if not same_bits(x.detach(), value):
                 write(x, value)
         raise
@@ -108,9 +109,9 @@ def _holders(module: nn.Module) -> list[dict[str, object]]:
     return [vars(module), module._buffers, module._parameters]
 
 
-def _tensors(model: nn.Module, modules: list[nn.Module]) -> list[Tensor]:
-    """Buffers and tensors in attributes, unless they share memory with a parameter."""
-    owned = {_memory(x) for x in model.parameters()}
+def _tensors(model: nn.Module, modules: list[nn.Module], moving: Iterable[Tensor]) -> list[Tensor]:
+    """Buffers and tensors in attributes, unless they share memory with what is to change."""
+    owned = {_memory(x) for x in (*model.parameters(), *moving)}
     found: dict[int, Tensor] = {}
     for module in modules:
         for x in (*vars(module).values(), *module._buffers.values()):
