@@ -14,6 +14,7 @@ import math
 from collections.abc import Mapping
 from numbers import Real
 
+import torch
 from torch.optim import Optimizer
 
 from ..errors import InvalidInputError
@@ -67,7 +68,7 @@ def powers_of(optimizer: Optimizer, declared: Mapping[str, float] | None) -> dic
     name = type(optimizer).__name__
     known: Mapping[str, int] | str | None = None
     for kind in type(optimizer).__mro__:
-        if kind.__module__.startswith("torch.optim.") and kind.__name__ in POWERS:
+        if kind.__name__ in POWERS and kind is getattr(torch.optim, kind.__name__, None):
             known = POWERS[kind.__name__]
             break
     if isinstance(known, str):
