@@ -21,16 +21,16 @@ from ..errors import InvalidInputError
 
 __all__ = ["POWERS", "check_optimizer", "powers_of"]
 
-_ADAM = {"step": 0, "exp_avg": -1, "exp_avg_sq": -2, "max_exp_avg_sq": -2}
+_MOMENTS = {"step": 0, "exp_avg": -1, "exp_avg_sq": -2}
 
 # By class of torch.optim; a string tells why there is no such transport.
 POWERS: dict[str, Mapping[str, int] | str] = {
     "SGD": {"momentum_buffer": -1},
-    "Adam": _ADAM,
-    "AdamW": _ADAM,
-    "NAdam": {**_ADAM, "mu_product": 0},
-    "RAdam": _ADAM,
-    "SparseAdam": _ADAM,
+    "Adam": {**_MOMENTS, "max_exp_avg_sq": -2},
+    "AdamW": {**_MOMENTS, "max_exp_avg_sq": -2},
+    "NAdam": {**_MOMENTS, "mu_product": 0},
+    "RAdam": _MOMENTS,
+    "SparseAdam": _MOMENTS,
     "Adamax": {"step": 0, "exp_avg": -1, "exp_inf": -1},
     "Adagrad": {"step": 0, "sum": -2},
     # Its buffer sums gradients divided by their own root mean square.

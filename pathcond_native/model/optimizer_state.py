@@ -15,6 +15,7 @@ from torch.utils import _pytree as pytree
 from ..errors import InvalidInputError, VerificationError
 from .apply import factors, scaled
 from .graph import RescalingGraph
+from .inputs import is_finite
 from .optimizer_powers import check_optimizer, powers_of
 
 __all__ = ["Moving", "moved_values", "moving_tensors"]
@@ -99,7 +100,7 @@ def moved_values(
             new = scaled(old.double() - origin, first, second).add_(origin).to(old.dtype)
         else:
             new = scaled(old, first, second)
-        if not torch.equal(torch.isfinite(new), torch.isfinite(old)):
+        if not is_finite(new) and not torch.equal(torch.isfinite(new), torch.isfinite(old)):
             raise VerificationError(
                 f"{x.name} would overflow {old.dtype}; nothing was changed, use a smaller strength"
             )

@@ -91,8 +91,8 @@ def rescale_(
         optimizer: the model's. Its state and the parameters' gradients, present ones, are changed
             in place as if all gradients had been seen in the new coordinates, see
             `model/optimizer_powers.py`: where a parameter is multiplied by s, its gradient is
-            divided by s. Computed in float64, rounded once. All optimisers of torch.optim but
-            Adafactor and LBFGS, and their subclasses.
+            divided by s. Computed in float64, rounded once; copies are kept meanwhile. All
+            optimisers of torch.optim but Adafactor and LBFGS, and their subclasses.
         powers: for other optimisers: the power of s by state key, such as ``{"momentum": -1}``.
 
     Returns:
@@ -155,7 +155,7 @@ def rescale_(
             verification = Verification((), math.nan, False)
             with clock.stage("apply"):
                 _apply(model, graph, log2, exact, moves)
-    return _report(graph, result, log2, reached, verification, clock)
+        return _report(graph, result, log2, reached, verification, clock)
 
 
 def rescale(

@@ -155,12 +155,14 @@ def test_sparse_gradients():
     with pytest.raises(InvalidInputError, match=r"sparse_coo.*; call optimizer\.zero_grad\(\)"):
         rescale_(model, x, optimizer=optimizer)
     optimizer.zero_grad()
-    moments = optimizer.state[model.a.weight]["exp_avg"].clone()
+    state = optimizer.state[model.a.weight]
+    mean, square = state["exp_avg"].clone(), state["exp_avg_sq"].clone()
     old = model.a.weight.detach().clone()
     rescale_(model, x, optimizer=optimizer)
-    now = optimizer.state[model.a.weight]["exp_avg"]
-    torch.testing.assert_close(now * model.a.weight.detach(), moments * old, rtol=1e-5, atol=1e-9)
-    assert not torch.equal(now, moments)
+    s = model.a.weight.detach() / old
+    torch.testing.assert_close(state["exp_avg"], mean / s, rtol=1e-5, atol=0)
+    torch.testing.assert_close(state["exp_avg_sq"], square / s**2, rtol=1e-5, atol=0)
+    assert not torch.equal(state["exp_avg"], mean)
 
 
 class InjectedError(Exception):
@@ -190,7 +192,8 @@ def test_a_write_that_raises(n, error, monkeypatch):
 
 @pytest.mark.parametrize("error", [InjectedError, KeyboardInterrupt])
 @pytest.mark.parametrize(
-    "moment", ["trace", "reduced_diag_g", "solve", "rescaled_values", "moved_values", "changes"]
+    "moment",
+    ["trace", "reduced_diag_g", "solve", "rescaled_values", "moved_values", "changes", "_report"],
 )
 def test_a_stage_that_raises(moment, error, monkeypatch):
     model = network()

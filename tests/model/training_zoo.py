@@ -7,8 +7,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn, optim
 from torch.optim import Optimizer
+from zoo import mlp
 
-from pathcond_native.model import RescalingGraph
+from pathcond_native.model import RescalingGraph, trace
 
 rescale = importlib.import_module("pathcond_native.model.rescale")
 
@@ -27,6 +28,7 @@ OPTIMIZERS: dict[str, Make] = {
     "adam_fused": lambda p: optim.Adam(p, lr=0.01, eps=1e-60, fused=True),
     "amsgrad": lambda p: optim.Adam(p, lr=0.01, eps=1e-60, amsgrad=True),
     "adamw": lambda p: optim.AdamW(p, lr=0.01, eps=1e-60, weight_decay=0.0),
+    "adamw_amsgrad": lambda p: optim.AdamW(p, eps=1e-60, weight_decay=0.0, amsgrad=True),
     "nadam": lambda p: optim.NAdam(p, lr=0.01, eps=1e-60),
     "radam": lambda p: optim.RAdam(p, lr=0.01, eps=1e-60, betas=(0.9, 0.8)),
     "adamax": lambda p: optim.Adamax(p, lr=0.01, eps=1e-60),
@@ -41,6 +43,12 @@ OPTIMIZERS: dict[str, Make] = {
 }
 if hasattr(optim, "Muon"):
     OPTIMIZERS["muon"] = lambda p: optim.Muon([x for x in p if x.dim() == 2], weight_decay=0.0)
+
+
+def network() -> tuple[nn.Module, RescalingGraph, np.ndarray]:
+    """A float64 network, its graph, and exponents of two for its neurons."""
+    model = mlp(6, 9, 7, 3).double()
+    return model, trace(model, batch(0, 16, 6)), np.random.default_rng(0).uniform(-3, 3, 16)
 
 
 def batch(step: int, *shape: int, dtype: torch.dtype = torch.float64) -> Tensor:
