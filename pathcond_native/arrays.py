@@ -121,7 +121,7 @@ def read_weights(g: Any, name: str = "g") -> tuple[npt.NDArray[Any], Framework]:
         g = _torch_to_numpy(g)
     try:
         array = np.asarray(g)
-    except ValueError as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise InvalidInputError(f"{name}: expected a 1-D array of numbers: {error}") from error
     _check_real(array, name)
     if array.ndim != 1:

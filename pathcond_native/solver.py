@@ -46,8 +46,10 @@ def solve(
             read in place.
         g: (p,), finite and non-negative, NumPy or torch, any real dtype. Results come back in the
             same framework, dtype float64. With a `RescalingGraph` also a list of arrays, one per
-            parameter of the model, or an iterator of such arrays: each is summed where rows of B
-            are equal and dropped before the next is asked for, so that g never exists at once.
+            parameter of the model, or an iterator of such arrays. An iterator's arrays are summed
+            where rows of B are equal (all taps of a kernel, all inputs of a first layer) and
+            dropped before the next is asked for; of those in which no rows are equal, or an entry
+            is 0, a copy in float64 is kept.
         method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
             steps for whole layers with a coarse step over layers, finished by Newton where these
             stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's
@@ -56,7 +58,8 @@ def solve(
         tol: "auto", "newton": max_h |dF/du_h| / p to reach (default 1e-12). "cd": the paper's
             sum_h |change of u_h| over one sweep (default 1e-2).
         max_sweeps: sweeps (or Newton steps) at most; default 10 for "cd", else 1000.
-        u0: (H,) starting point, default 0.
+        u0: (H,) starting point, default 0. "auto" and "newton" leave one that is far (beyond 100)
+            and worse than 0 for 0.
         threads: worker threads at most, default all that the process may use. The result does not
             depend on it.
         callback: called after every sweep as callback(sweep, objective, gradient_norm), the
@@ -69,7 +72,7 @@ def solve(
     Raises:
         InvalidInputError: an argument is unusable; nothing has been computed. Also an iterator of
             arrays for a problem that needs all of g at once: a layer that writes to what it reads,
-            or entries too far apart for sums.
+            or entries too small, or too far apart, for sums.
         KeyboardInterrupt: Ctrl-C, also within a sweep.
     """
     if not isinstance(method, str):

@@ -86,10 +86,10 @@ def reduced(panel: Panel, part: npt.NDArray[Any]) -> Reduced | None:
         for ids in (panel.entered, panel.left)
     ]
     enters, leaves = (ids.shape[1] for ids in sides)
-    if view.shape == (len(view), enters, leaves, 1, 1):
+    if view.size == 0 or view.shape == (len(view), enters, leaves, 1, 1):
         return None
     sums = _core.reduce(view, enters < view.shape[1], leaves < view.shape[2])
-    if sums is None or not sums.size:
+    if sums is None:
         return None
     return Reduced(sums, sides[0], sides[1], view.size // sums.size)
 
@@ -124,11 +124,18 @@ def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list
             parts.append(tensor)
             sizes.append(tensor.sums.size * tensor.multiplicity)
             continue
+        if not hasattr(tensor, "reshape"):
+            raise InvalidInputError(f"g[{i}]: expected an array, got {type(tensor).__name__}")
         array, framework = read_weights(tensor.reshape(-1), f"g[{i}]")
         sizes.append(len(array))
         fits = panels is not None and sizes == expected[: i + 1]
         reduction = reduced(panels[i][1], array) if reduce and fits and panels else None
-        parts.append(array if reduction is None else reduction)
+        if reduction is not None:
+            parts.append(reduction)
+        elif reduce:  # the array's owner may reuse it, and sums are float64
+            parts.append(array.astype(np.float64))
+        else:
+            parts.append(array)
     if sizes != expected and (panels is not None or sum(sizes) != graph.shape[0]):
         raise InvalidInputError(
             f"g: expected {len(expected)} arrays, one per tensor of the graph with an entry for "
@@ -154,7 +161,7 @@ def whole(parts: Sequence[Part]) -> npt.NDArray[Any]:
             raise InvalidInputError(f"g[{i}]: entries must be finite and non-negative")
     raise WholeNeededError(
         "g: this problem needs all of g at once (a layer that writes to what it reads, or entries "
-        "that lie too far apart for sums); pass a list of arrays, not an iterator"
+        "too small, or too far apart, for sums); pass a list of arrays, not an iterator"
     )
 
 

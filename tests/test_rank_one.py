@@ -93,3 +93,12 @@ def test_threads_and_scale_of_g():
     result = solve(g, threads=1)
     assert np.array_equal(result.u, solve(g, threads=2).u)
     assert np.array_equal(result.u, solve(g * 2.0**40, threads=1).u)
+
+
+@pytest.mark.parametrize("size", [1e2, 1e3, 1e4, 1e6])
+@pytest.mark.parametrize("method", ["auto", "newton"])
+def test_from_far_away(size, method):
+    g, rng = weights(4, 1.0, 0.3), np.random.default_rng(4)
+    result = solve(g, u0=rng.uniform(-size, size, B.shape[1]), method=method, max_sweeps=100)
+    assert result.converged
+    assert result.history[0] == pytest.approx(result.initial_objective)

@@ -203,13 +203,7 @@ CoarseProblem BlockState::coarse_problem() const {
   }
   for (std::size_t id = 0; id < half_.size(); ++id) {
     const Block& block = problem_.blocks[id];
-    const HalfSums& half = half_[id];
-    const double weight =
-        half.right_valid
-            ? std::inner_product(half.right.begin(), half.right.end(), &y_[begin(block.target)],
-                                 0.0)
-            : std::inner_product(half.left.begin(), half.left.end(), &x_[begin(block.source)], 0.0);
-    coarse.add_pair(problem_.coarse[block.source], problem_.coarse[block.target], weight);
+    coarse.add_pair(problem_.coarse[block.source], problem_.coarse[block.target], block_weight(id));
   }
   return coarse;
 }

@@ -64,7 +64,7 @@ class PanelLayout {
     for (const auto& [source, target] : arcs_)
       if (source == target) return false;
     const auto partition = arrange_groups(group_, arcs_);
-    if (partition.groups() == 0) return false;
+    if (partition.groups() == 0 && input_.neurons > 0) return false;
     for (std::size_t h = 0; h < place_.size(); ++h) {
       position_.resize(std::max<std::size_t>(position_.size(), place_[h].group + 1));
       position_[static_cast<std::size_t>(place_[h].group)] = partition.group[h];

@@ -37,7 +37,7 @@ struct Panels {
 };
 
 /// Sums over repeats and taps, and over all channels of a side whose flag is set, in the order
-/// (k, e, l). Nullopt unless all entries are positive and all sums finite.
+/// (k, e, l). Nullopt unless there are entries, all are positive and all sums finite.
 template <class G>
 std::optional<std::vector<double>> reduce(const Panel<G>& panel, bool over_enters,
                                           bool over_leaves);

@@ -8,6 +8,7 @@ namespace pathcond {
 template <class G>
 std::optional<std::vector<double>> reduce(const Panel<G>& panel, bool over_enters,
                                           bool over_leaves) {
+  if (panel.batch * panel.enters * panel.leaves * panel.depth() == 0) return std::nullopt;
   const std::int64_t leaves = over_leaves ? 1 : panel.leaves;
   const std::int64_t size = (over_enters ? 1 : panel.enters) * leaves;
   std::vector<double> sums(static_cast<std::size_t>(panel.batch * size), 0.0);

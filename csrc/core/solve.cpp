@@ -93,6 +93,19 @@ void finish(const Progress& progress, const Point& point, double passes, bool me
     solution.status = Status::stalled;
 }
 
+/// A start from which the methods need hundreds of steps, each bounded, if they arrive at all,
+/// gives way to u = 0 where F is lower. Starts and ends at an evaluated point.
+void leave_far_start(Objective& objective, Point& point, const Progress& progress) {
+  constexpr double kFar = 100;
+  if (progress.exhausted() || !(max_norm(point.u) > kFar)) return;
+  Point origin(point.u.size());
+  objective.evaluate(origin);
+  if (origin.value < point.value)
+    point = std::move(origin);
+  else
+    objective.evaluate(point);
+}
+
 /// Moves to the minimum of the rank-one model, again and again while that is worth its evaluations.
 /// Starts and ends at an evaluated point. True when the caller wants to stop.
 bool rank_one_steps(BlockState& state, Point& point, double target, Progress& progress) {
@@ -151,6 +164,7 @@ void solve_by_blocks(BlockProblem problem, const Setting& setting, Progress& pro
   BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
   state.evaluate(point);
   progress.start(point.value);
+  leave_far_start(state, point, progress);
   const auto method =
       setting.options.method == Method::newton
           ? [](BlockState& s, Point& x, double t, Progress& p) { return newton(s, x, t, p); }
@@ -171,6 +185,7 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
   ColumnObjective objective(problem, coarse_groups(problem), setting.monitor);
   objective.evaluate(point);
   progress.start(point.value);
+  leave_far_start(objective, point, progress);
   bool stop = progress.exhausted();
   if (setting.options.method == Method::automatic) {
     ColumnSweep sweeps(problem, point.u, setting.monitor);

@@ -47,7 +47,7 @@ struct Solution {
   double initial_objective = 0;  ///< F(u0)
   double gradient_norm = 0;      ///< max |dF/du| / p at u, recomputed from the merged weights
   std::int64_t sweeps = 0;       ///< sweeps and Newton steps
-  double passes = 0;             ///< reads of the merged weights, everything counted
+  double passes = 0;  ///< reads of the merged weights after the merge, everything counted
   Status status = Status::converged;
   std::vector<std::uint8_t> frozen;                     ///< H: no row with g > 0 touches the neuron
   std::int64_t rows = 0;                                ///< p: rows with g > 0

@@ -52,15 +52,28 @@ def _sum_scale(scales: Scales, step: Step) -> Tensor:
     return scales.equal(scales[a], scales[b], f"{step.place}: the other operand is pinned")
 
 
+def _aligned(a: Scaled, b: Scaled) -> tuple[list[Scaled], dict[int, Repeat]]:
+    """Two operands of an operator that acts entry by entry and broadcasts."""
+    rank = max(a.value.dim(), b.value.dim())
+    return aligned([_led(x, rank) for x in (a, b)])
+
+
+def _led(x: Scaled, rank: int) -> Scaled:
+    """With axes of size 1 in front, up to a rank."""
+    missing = rank - x.value.dim()
+    if not missing:
+        return x
+    repeats = {axis + missing: repeat for axis, repeat in x.repeats.items()}
+    return x.map(lambda t: compressed.lead(t, rank)).with_repeats(repeats)
+
+
 def _sum_lift(lift: Lift, step: Step) -> Scaled:
     a, b = step["self"], step["other"]
     if _is_zero(b):
         return lift[a]
     scaled, other = (a, b) if step.name == "aten.rsub" else (b, a)
     factor = float(step.arguments.get("alpha", 1)) ** 2
-    if len(other.shape) != len(scaled.shape):
-        return lift[other] + lift[scaled].map(lambda t: t * factor)
-    (x, y), repeats = aligned([lift.stored(other), lift.stored(scaled)])
+    (x, y), repeats = _aligned(lift.stored(other), lift.stored(scaled))
     return (x + (y if factor == 1 else y.map(lambda t: t * factor))).with_repeats(repeats)
 
 
@@ -136,7 +149,12 @@ def _overwriting_lift(lift: Lift, step: Step) -> Scaled:
 
 
 def _operand(lift: Lift, x: Any) -> Scaled:
-    return lift[x] if isinstance(x, Value) else lift.squared(lift.tensor(x))
+    return lift.stored(x) if isinstance(x, Value) else lift.squared(lift.tensor(x))
+
+
+def _product(lift: Lift, a: Scaled, b: Scaled) -> Scaled:
+    xs, repeats = _aligned(a, b)
+    return lift.tape.product(torch.mul, *xs).with_repeats(repeats)
 
 
 def _product_scale(scales: Scales, step: Step) -> Tensor:
@@ -147,7 +165,7 @@ def _product_scale(scales: Scales, step: Step) -> Tensor:
 
 
 def _product_lift(lift: Lift, step: Step) -> Scaled:
-    return lift.tape.product(torch.mul, _operand(lift, step["self"]), _operand(lift, step["other"]))
+    return _product(lift, _operand(lift, step["self"]), _operand(lift, step["other"]))
 
 
 def _added_product_scale(scales: Scales, step: Step) -> Tensor:
@@ -183,7 +201,7 @@ def _quotient_lift(lift: Lift, step: Step) -> Scaled:
         factor = lift.squared(1.0 / lift.real(divisor))
     else:
         factor = lift.ones(divisor)
-    return lift.tape.product(torch.mul, lift[step["self"]], factor)
+    return _product(lift, lift.stored(step["self"]), factor)
 
 
 def _power(exponent: Callable[[Step], Any]) -> Rule:

@@ -136,6 +136,10 @@ def _span(value: Tensor, exponent: int) -> list[int]:
         raise InvalidInputError(
             "model: diag(G) is not finite; a buffer or constant holds NaN or infinity"
         )
+    if low < 0:
+        raise InvalidInputError(
+            "model: diag(G) has negative entries; a running variance, for one, is negative"
+        )
     if high <= 0:
         return []
     low = low or float(value[value > 0].min())

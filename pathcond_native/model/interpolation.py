@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,12 +29,18 @@ def _weights(step: Step, axis: int) -> Tensor:
 
     The map is a product over axes, and along the others weights add up to 1.
     """
-    x = step[_argument(step)]
-    n = x.shape[axis]
-    shape = [n, 1, *x.shape[2:]]
+    x, arguments = step[_argument(step)], dict(step.arguments)
+    n, others = x.shape[axis], {a: 1 for a in range(2, len(x.shape)) if a != axis}
+    if arguments.get("output_size") is not None:
+        sizes = arguments["output_size"]
+        arguments["output_size"] = [s if a == axis else 1 for a, s in enumerate(sizes, 2)]
+    else:  # as few entries as give at least one
+        factors = arguments["scale_factors"]
+        others = {a: max(1, math.ceil(1 / factors[a - 2])) for a in others}
+    shape = [n, 1] + [others.get(a, n) for a in range(2, len(x.shape))]
     along = [n, 1] + [n if a == axis else 1 for a in range(2, len(shape))]
     basis = torch.eye(n, dtype=torch.float64).reshape(along).expand(shape)
-    response = step.call({x.index: basis})
+    response = Step(step.op, "", "", arguments, ()).call({x.index: basis})
     assert isinstance(response, Tensor)
     first = [0 if a not in (0, axis) else slice(None) for a in range(len(shape))]
     return response[tuple(first)].T

@@ -90,22 +90,32 @@ def _convolution(transposed: bool) -> Rule:
     def lift(lift: Lift, step: Step) -> Scaled:
         x = step["input"]
         batched = len(x.shape) - _spatial_rank(step) - 1
-        if not transposed and not isinstance(step["padding"], str):
+        if not transposed:
             return _interior_once(lift, step, batched)
         return _lifted_map(lift, step, lift.full(x, range(batched, len(x.shape))))
 
     return Rule(scale, lift)
 
 
+def _padding_before(step: Step, dilations: list[int]) -> list[int]:
+    """Zeros before every spatial axis."""
+    padding = step["padding"]
+    if not isinstance(padding, str):
+        return per_axis(padding, len(dilations))
+    kernel = step["weight"].shape[2:]
+    same = padding == "same"
+    return [d * (k - 1) // 2 if same else 0 for d, k in zip(dilations, kernel, strict=True)]
+
+
 def _interior_once(lift: Lift, step: Step, batched: int) -> Scaled:
     """A convolution of values that agree away from the borders gives such values."""
     value, rank = step["input"], _spatial_rank(step)
-    x = lift.stored(value)
-    settings = [per_axis(step[name], rank) for name in ("stride", "padding", "dilation")]
+    axes = range(batched + 1, len(value.shape))
+    x = lift.stored(value, axes)
+    strides, dilations = (per_axis(step[name], rank) for name in ("stride", "dilation"))
+    paddings = _padding_before(step, dilations)
     held, repeats = x.repeats, dict[int, Repeat]()
-    for axis, stride, padding, dilation in zip(
-        range(batched + 1, len(value.shape)), *settings, strict=True
-    ):
+    for axis, stride, padding, dilation in zip(axes, strides, paddings, dilations, strict=True):
         repeat = held.get(axis)
         if repeat is None and x.value.shape[axis] == 1 < value.shape[axis]:
             repeat = Repeat(0, value.shape[axis])

@@ -44,11 +44,16 @@ class Lift:
             self._in_full[value.index] = x.map(partial(in_full, repeats=x.repeats))
         return self._in_full[value.index]
 
-    def stored(self, value: Value) -> Scaled:
-        """A lifted value as its rule stored it, possibly with repeats; see `repeats`."""
+    def stored(self, value: Value, axes: Iterable[int] | None = None) -> Scaled:
+        """A lifted value with repeats (see `repeats`), if axes are given along those only."""
         if value.index not in self._lifted:
             self._lifted[value.index] = self._source(value)
-        return self._lifted[value.index]
+        x = self._lifted[value.index]
+        if axes is None or x.repeats.keys() <= set(axes):
+            return x
+        kept = {axis: repeat for axis, repeat in x.repeats.items() if axis in set(axes)}
+        others = {axis: repeat for axis, repeat in x.repeats.items() if axis not in kept}
+        return x.map(partial(in_full, repeats=others)).with_repeats(kept)
 
     def is_static(self, value: Value) -> bool:
         """Whether the value depends on no input of the model."""
@@ -140,7 +145,7 @@ class Lift:
         outputs = self._program.outputs
         firsts = {(*v.shape, 0)[0] for v in outputs}
         constant = all(self[v].value.shape[:1] == (1,) for v in outputs)
-        batch = firsts.pop() if len(firsts) == 1 and constant else 1
+        batch = (firsts.pop() if len(firsts) == 1 and constant else 1) or 1
         return [
             (self[v], math.prod(v.shape) / max(1, self[v].value.numel()) / batch) for v in outputs
         ]

@@ -12,6 +12,7 @@ from torch.nn import functional
 
 from . import compressed
 from .program import Step, Value
+from .repeats import Repeat
 from .rule import NoRule, Rule, moves, only_if, picks
 
 if TYPE_CHECKING:
@@ -141,13 +142,24 @@ def _pad_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:
 def _pad_lift(lift: Lift, step: Step) -> Scaled | Sequence[Scaled]:
     if not _pads_a_constant(step):
         return _COPYING_PAD.lift(lift, step)
-    x, pad = step["self"], list(step["pad"])
-    full = lift.full(x, [axis % len(x.shape) for axis in _padded_axes(step)])
-    padded = full.map(lambda t: functional.pad(t, pad))
-    if not (constant := _constant(step)):
-        return padded
-    frame = functional.pad(torch.zeros_like(full.value), pad, value=constant)
-    return padded + lift.squared(frame)
+    value, pad, constant = step["self"], list(step["pad"]), _constant(step)
+    axes = [axis % len(value.shape) for axis in _padded_axes(step)]
+    if constant or min(pad) < 0:
+        full = lift.full(value, axes)
+        padded = full.map(lambda t: functional.pad(t, pad))
+        if not constant:
+            return padded
+        frame = functional.pad(torch.zeros_like(full.value), pad, value=constant)
+        return padded + lift.squared(frame)
+    x = lift.stored(value)
+    repeats = dict(x.repeats)
+    for axis in axes:
+        n = value.shape[axis]
+        repeat = repeats.get(axis) or (Repeat(0, n) if x.value.shape[axis] == 1 < n else None)
+        if repeat is not None:
+            before = pad[2 * (len(value.shape) - 1 - axis)]
+            repeats[axis] = Repeat(repeat.at + before, repeat.count)
+    return x.map(lambda t: functional.pad(t, pad)).with_repeats(repeats)
 
 
 def _unfold_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:

@@ -81,7 +81,7 @@ def _batch_norm_lift(lift: Lift, step: Step) -> Scaled:
     def laid(x: Tensor) -> Tensor:
         return x.reshape(_along_channels(step, mean))
 
-    x = lift.stored(step["input"])
+    x = lift.stored(step["input"], range(2, len(step["input"].shape)))
     inverse = lift.tape.constant(1.0 / (laid(lift.real(variance)) + step["eps"]))
     out = lift.tape.product(torch.mul, x + lift[mean].map(laid), inverse)
     return _affine(lift, step, out, _along_channels).with_repeats(x.repeats)

@@ -45,7 +45,7 @@ def panel(shape: tuple[int, ...], entered: Neurons, left: Neurons) -> Panel:
     """
     rank = len(shape)
     sides = [x.reshape((1,) * (rank - x.ndim) + x.shape) for x in (entered, left)]
-    sides = [np.full((1,) * rank, -1, np.int32) if x.max() < 0 else x for x in sides]
+    sides = [np.full((1,) * rank, -1, np.int32) if x.max(initial=-1) < 0 else x for x in sides]
     for axis in reversed(range(rank)):
         shape, sides = _split(shape, sides, axis)
     rank = len(shape)

@@ -72,7 +72,12 @@ class Scaled:
     def used(self) -> None:
         """One use is differentiated; after the last one, what was wanted is handed over."""
         self.uses -= 1
-        if self.uses == 0 and self.ready is not None and self.gradient is not None:
+        if self.uses == 0:
+            self.hand_over()
+
+    def hand_over(self) -> None:
+        """Give the derivative to who wanted it, and forget it."""
+        if self.ready is not None and self.gradient is not None:
             gradient, self.gradient = self.gradient, None
             self.value = self.value.new_empty(0)
             self.ready(*gradient)
@@ -90,6 +95,7 @@ class Tape:
 
     def __init__(self) -> None:
         self._replays: list[Callable[[], None]] = []
+        self._variables: list[Scaled] = []
 
     def constant(self, value: Tensor, exponent: int = 0) -> Scaled:
         """A tensor without a derivative."""
@@ -102,6 +108,7 @@ class Tape:
         variable = self.constant(value, exponent)
         variable.differentiable = True
         variable.ready = ready
+        self._variables.append(variable)
         return variable
 
     def product(self, f: Callable[..., Tensor], *operands: Scaled) -> Scaled:
@@ -167,6 +174,8 @@ class Tape:
                 _accumulate(output, torch.full_like(output.value, weight), 0)
         while self._replays:
             self._replays.pop()()
+        for variable in self._variables:  # an output that is a parameter itself has no use
+            variable.hand_over()
 
 
 def _accumulate(x: Scaled, gradient: Tensor, exponent: int) -> None:

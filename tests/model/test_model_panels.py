@@ -321,3 +321,39 @@ def test_an_iterator_over_a_graph_with_products(name):
     ends = np.cumsum([info.size for info in graph.parameters])[:-1]
     result = pc.solve(graph, iter(np.split(g, ends)))
     assert np.array_equal(result.u, pc.solve(graph, g).u)
+
+
+def test_an_iterator_may_reuse_its_memory():
+    graph = kernels(6, 70, 80, 4)
+    parts = [
+        np.random.default_rng(number).lognormal(0, 1, part.stop - part.start)
+        for number, (part, _) in enumerate(graph.panels)
+    ]
+    memory = np.empty(max(map(len, parts)))
+
+    def refilled():
+        for part in parts:
+            memory[: len(part)] = part
+            yield memory[: len(part)]
+
+    assert np.array_equal(pc.solve(graph, refilled()).u, pc.solve(graph, iter(parts)).u)
+
+
+@pytest.mark.parametrize("widths", [(4, 16, 0), (0, 16, 3), (4, 16, 0, 3), (4, 16, 16, 0), (4, 3)])
+def test_tensors_without_entries_or_neurons(widths):
+    graph = kernels(*widths)
+    g = np.ones(graph.shape[0])
+    parts = [g[part] for part, _ in graph.panels]
+    for given in (g, parts, iter(parts)):
+        result = pc.solve(graph, given)
+        assert result.converged
+        assert result.rows == graph.shape[0]
+
+
+def test_elements_that_are_no_arrays():
+    graph = kernels(3, 4, 2)
+    for wrong in ([1.0], None, "weights", 3.0):
+        with pytest.raises(pc.InvalidInputError, match=r"g\[0\]: expected an array"):
+            pc.solve(graph, iter([wrong]))
+    with pytest.raises(pc.InvalidInputError, match="g: expected a 1-D array"):
+        pc.solve(graph, torch.nn.ParameterList([torch.ones(2)]))

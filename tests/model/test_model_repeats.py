@@ -103,6 +103,17 @@ class Branches(nn.Module):
         return functional.adaptive_avg_pool2d(x, (3, 2)).flatten(1).sum(1), x
 
 
+class Lambda(nn.Module):
+    """A function as a module."""
+
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, x):
+        return self.function(x)
+
+
 def in_full_through_matrix(matrix, repeat):
     stored = matrix.shape[1] - repeat.count + 1
     return matrix @ in_full(torch.eye(stored, dtype=matrix.dtype), {0: repeat}), None
@@ -123,11 +134,51 @@ def test_the_same_diagonal_as_in_full(size, monkeypatch):
     assert (g > 0).all()
 
 
-def test_large_images_cost_no_more_than_small_ones(monkeypatch):
+class AcrossChannels(nn.Module):
+    """Pooling over channels repeats entries along their axis too."""
+
+    def __init__(self, after):
+        super().__init__()
+        self.after = after
+
+    def forward(self, x):
+        return self.after(functional.max_pool2d(torch.tanh(x), 3, 1, 1))
+
+
+@pytest.mark.parametrize("after", [nn.BatchNorm1d(9), nn.Conv1d(9, 4, 3, padding=1)])
+def test_repeated_channels_are_stored_in_full(after, monkeypatch):
+    model = AcrossChannels(after).double().eval()
+    x = torch.randn(1, 9, 20, dtype=torch.float64)
+    graph = trace(model, x)
+    g = diag_g(model, x, graph=graph)
+    monkeypatch.setattr(layers, "through_windows", lambda repeat, *_: (repeat.count, None))
+    monkeypatch.setattr(pooling, "through_matrix", in_full_through_matrix)
+    torch.testing.assert_close(g, diag_g(model, x, graph=graph), rtol=1e-12, atol=0)
+    if isinstance(after, nn.BatchNorm1d):  # γ sees what the pool adds up, β every position
+        windows = torch.tensor([2.0] + [3.0] * 7 + [2.0]).double()
+        positions = windows.new_tensor([2.0] + [3.0] * 18 + [2.0]).sum()
+        expected = torch.cat([windows * positions, torch.full((9,), 20.0)])
+        torch.testing.assert_close(
+            g, expected / (1 + after.eps) ** torch.tensor([1.0] * 9 + [0] * 9)
+        )
+
+
+def halved(x):
+    return x * 0.5
+
+
+@pytest.mark.parametrize(
+    "block",
+    [
+        lambda: nn.Conv2d(1, 1, 3, padding=1),
+        lambda: nn.Conv2d(1, 1, (3, 4), padding="same"),
+        lambda: nn.Sequential(nn.ZeroPad2d(1), nn.Conv2d(1, 1, 3)),
+        lambda: nn.Sequential(nn.Conv2d(1, 1, 3, padding=1), Lambda(halved)),
+    ],
+)
+def test_large_images_cost_no_more_than_small_ones(block, monkeypatch):
     """The interior is never stored: what a convolution sees stays small."""
-    model = nn.Sequential(
-        *(layer for _ in range(5) for layer in (nn.Conv2d(1, 1, 3, padding=1), nn.ReLU()))
-    )
+    model = nn.Sequential(*(layer for _ in range(5) for layer in (block(), nn.ReLU())))
     largest = 0
     run = Step.call
 
@@ -140,4 +191,37 @@ def test_large_images_cost_no_more_than_small_ones(monkeypatch):
     graph = trace(model, x)
     monkeypatch.setattr(Step, "call", watched)
     diag_g(model, x, graph=graph)
-    assert 0 < largest <= 16 * 16
+    assert 0 < largest <= 32 * 32
+
+
+@pytest.mark.parametrize(
+    ("mode", "size"), [("bilinear", (796, 796)), ("bicubic", (700, 300)), ("nearest", (120, 1))]
+)
+def test_interpolation_of_large_images(mode, size):
+    """One matrix per axis, never a picture for every entry of an axis."""
+    model = nn.Sequential(nn.Conv2d(1, 1, 3), nn.ReLU(), nn.Upsample(size, mode=mode)).double()
+    x = torch.randn(1, 1, 400, 400, dtype=torch.float64)
+    g = diag_g(model, x)
+
+    def squares(n, out):
+        basis = torch.eye(n, dtype=torch.float64).reshape(n, 1, n, 1)
+        return float(functional.interpolate(basis, (out, 1), mode=mode).square().sum())
+
+    # A bias reaches every position, through weights whose squares add up axis by axis.
+    assert float(g[-1]) == pytest.approx(squares(398, size[0]) * squares(398, size[1]), rel=1e-9)
+
+
+def test_a_parameter_that_is_an_output():
+    class Returned(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.linear = nn.Linear(3, 2)
+            self.free = nn.Parameter(torch.ones(4))
+
+        def forward(self, x):
+            return self.linear(x), self.free
+
+    model = Returned()
+    g = diag_g(model, torch.randn(1, 3))
+    first = dict(zip((n for n, _ in model.named_parameters()), g.split([4, 6, 2]), strict=True))
+    assert torch.equal(first["free"], torch.ones(4).double())
