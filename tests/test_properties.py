@@ -7,7 +7,15 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy_oracle import Oracle
 from problems import from_ends
-from tolerances import EXACT_STEP, GAP, MONOTONE, OPTIMUM, POSTERIOR, STATIONARITY_SEEN
+from tolerances import (
+    EXACT_STEP,
+    GAP,
+    MONOTONE,
+    OPTIMUM,
+    POSTERIOR,
+    ROOTS_FAR_APART,
+    STATIONARITY_SEEN,
+)
 
 import pathcond_native as pc
 
@@ -84,9 +92,10 @@ def test_cd_follows_the_oracle(problem, data):
         return
     result = pc.solve(B, g, method="cd", tol=0, max_sweeps=3, u0=u0)
     expected = oracle.coordinate_descent(3, u0)
-    # Where a step is ill-determined u may differ by more than the function can tell.
+    # Where a step is ill-determined u may differ by more than the function can tell, and the
+    # oracle's roots, of weights ten decades apart, are the less exact ones.
     gap = (oracle.objective(result.u) - oracle.objective(expected)) / oracle.rows
-    assert abs(gap) <= EXACT_STEP * (1 + np.abs(expected).max())
+    assert -ROOTS_FAR_APART <= gap / (1 + np.abs(expected).max()) <= EXACT_STEP
 
 
 @moderate

@@ -35,6 +35,10 @@ EXACT_STEP = 1e-10
 """Absolute, on u after a few sweeps of cd against numpy.roots, whose companion matrix loses a few
 digits where the weights of a neuron differ by powers of ten."""
 
+ROOTS_FAR_APART = 1e-7
+"""Relative to 1 + |u|, on F/p by which our cd may be below numpy.roots after a few sweeps: where
+weights of one neuron lie ten decades apart the roots keep six digits, and F is that flat."""
+
 FINITE_DIFFERENCE = 1e-7
 """Absolute, on max |dF/du| / p by central differences with a step of 1e-5: truncation 1e-10 and
 rounding of F/p divided by the step, 1e-11, with room for |F|/p of 100."""
