@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <bit>
 #include <type_traits>
-#include <utility>
 
 #include "core/simd.hpp"
 
@@ -115,26 +114,6 @@ PATHCOND_SIMD void add(double* to, const float* g, std::int64_t n) { add_lanes(t
 PATHCOND_SIMD void add(double* to, const double* g, std::int64_t n) { add_lanes(to, g, n); }
 PATHCOND_SIMD void sum_nines(const float* g, std::int64_t n, double* to) { sum_taps<9>(g, n, to); }
 PATHCOND_SIMD void sum_nines(const double* g, std::int64_t n, double* to) { sum_taps<9>(g, n, to); }
-
-/// The axes, outermost in memory first; neighbours that act as one are joined.
-Nest nest(Nest axes) {
-  const auto sort = [&] {
-    std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) {
-      if ((a.size == 1) != (b.size == 1)) return a.size == 1;
-      return a.stride > b.stride;
-    });
-  };
-  sort();
-  for (std::size_t inner = axes.size() - 1; inner > 0; --inner) {
-    Axis &a = axes[inner - 1], &b = axes[inner];
-    if (a.size == 1 || a.stride != b.size * b.stride || a.to != b.size * b.to) continue;
-    b.size *= a.size;
-    a = {1, 0, 0};
-    std::swap(a, b);  // the joined axis may go with the next one out
-  }
-  sort();
-  return axes;
-}
 
 }  // namespace
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstdint>
 #include <limits>
+#include <utility>
 
 /// Sums over axes of an array that is read once, in the order in which it lies in memory.
 namespace pathcond {
@@ -27,6 +28,27 @@ struct Axis {
 };
 
 using Nest = std::array<Axis, 4>;
+
+/// The axes, outermost in memory first; neighbours that act as one are joined.
+template <std::size_t N>
+std::array<Axis, N> nest(std::array<Axis, N> axes) {
+  const auto sort = [&] {
+    std::stable_sort(axes.begin(), axes.end(), [](const Axis& a, const Axis& b) {
+      if ((a.size == 1) != (b.size == 1)) return a.size == 1;
+      return a.stride > b.stride;
+    });
+  };
+  sort();
+  for (std::size_t inner = axes.size() - 1; inner > 0; --inner) {
+    Axis &a = axes[inner - 1], &b = axes[inner];
+    if (a.size == 1 || a.stride != b.size * b.stride || a.to != b.size * b.to) continue;
+    b.size *= a.size;
+    a = {1, 0, 0};
+    std::swap(a, b);  // the joined axis may go with the next one out
+  }
+  sort();
+  return axes;
+}
 
 /// Adds every entry to its sum, after a look at it; the axes in any order.
 template <class G>

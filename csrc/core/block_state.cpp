@@ -5,6 +5,8 @@
 #include <numeric>
 #include <utility>
 
+#include "core/host_weights.hpp"
+
 namespace pathcond {
 
 namespace {
@@ -23,9 +25,15 @@ SparsePattern pattern_of(const BlockProblem& problem) {
 
 BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, int threads,
                        Monitor& monitor)
+    : BlockState(std::move(problem), nullptr, u) {
+  weights_ = std::make_unique<HostWeights>(problem_, threads, monitor);
+  move_to(u);
+}
+
+BlockState::BlockState(BlockProblem problem, std::unique_ptr<Weights> weights,
+                       const std::vector<double>& u)
     : problem_(std::move(problem)),
-      threads_(threads),
-      monitor_(monitor),
+      weights_(std::move(weights)),
       coarse_of_neuron_(problem_.neurons()),
       coarse_pattern_(pattern_of(problem_)),
       u_(problem_.neurons()),
@@ -40,12 +48,17 @@ BlockState::BlockState(BlockProblem problem, const std::vector<double>& u, int t
   for (const Block& block : problem_.blocks)
     half_.push_back({std::vector<double>(static_cast<std::size_t>(block.rows)),
                      std::vector<double>(static_cast<std::size_t>(block.columns))});
-  move_to(u);
+  products_ = half_;
+  if (weights_) move_to(u);
 }
 
-void BlockState::count(const Block& block) {
-  touched_ += static_cast<double>(block.stored());
-  monitor_.advance(block.stored());
+void BlockState::count(const Block& block) { touched_ += static_cast<double>(block.stored()); }
+
+void BlockState::sum(const std::vector<Wanted>& wanted, const std::vector<double>& x,
+                     const std::vector<double>& y, std::vector<HalfSums>& sums) {
+  if (wanted.empty()) return;
+  weights_->sum(wanted, x, y, sums);
+  for (const Wanted& block : wanted) count(problem_.blocks[block.block]);
 }
 
 double BlockState::passes() const {
@@ -70,29 +83,23 @@ void BlockState::move_to(const std::vector<double>& u) {
 }
 
 void BlockState::absorb() {
-  if (!originals_) {
-    originals_ = {problem_.constant, problem_.leave_only, problem_.enter_only, {}};
-    for (const Block& block : problem_.blocks) originals_->blocks.push_back(block.copied());
-  }
+  if (!originals_) originals_ = {problem_.constant, problem_.leave_only, problem_.enter_only};
   const Originals& from = *originals_;
   double largest = std::log(from.constant);
   for (std::size_t k = 0; k < u_.size(); ++k) {
     largest = std::max(largest, std::log(from.leave_only[k]) + u_[k]);
     largest = std::max(largest, std::log(from.enter_only[k]) - u_[k]);
   }
-  for (std::size_t id = 0; id < from.blocks.size(); ++id) {
-    const Block& block = problem_.blocks[id];
-    largest = std::max(largest, block.largest_exponent(from.blocks[id], &u_[begin(block.source)],
-                                                       &u_[begin(block.target)]));
-  }
+  largest = std::max(largest, weights_->largest_exponent(u_));
   problem_.constant = std::exp(std::log(from.constant) - largest);
   for (std::size_t k = 0; k < u_.size(); ++k) {
     problem_.leave_only[k] = std::exp(std::log(from.leave_only[k]) + u_[k] - largest);
     problem_.enter_only[k] = std::exp(std::log(from.enter_only[k]) - u_[k] - largest);
   }
-  for (std::size_t id = 0; id < from.blocks.size(); ++id) {
-    Block& block = problem_.blocks[id];
-    block.absorb(from.blocks[id], &u_[begin(block.source)], &u_[begin(block.target)], largest);
+  weights_->absorb(u_, largest);
+  for (Block& block : problem_.blocks) {
+    block.row_sums.clear();
+    block.column_sums.clear();
     count(block);
   }
   offset_ = largest;
@@ -128,29 +135,28 @@ void BlockState::shift(const std::vector<double>& coarse_shift) {
   }
 }
 
-void BlockState::flows(std::int32_t group, double* leaving, double* entering) {
+void BlockState::refresh(std::int32_t first_group, std::int32_t last_group) {
+  std::vector<Wanted> stale;
+  for (auto g = first_group; g < last_group; ++g) {
+    for (const auto id : problem_.out_blocks[g])
+      if (!std::exchange(half_[id].left_valid, true)) stale.push_back({id, true, false});
+    for (const auto id : problem_.in_blocks[g])
+      if (!std::exchange(half_[id].right_valid, true)) stale.push_back({id, false, true});
+  }
+  sum(stale, x_, y_, half_);
+}
+
+void BlockState::flows(std::int32_t group, double* leaving, double* entering) const {
   const std::size_t first = begin(group);
   const std::size_t size = begin(group + 1) - first;
   std::copy_n(&problem_.leave_only[first], size, leaving);
   std::copy_n(&problem_.enter_only[first], size, entering);
   for (const auto id : problem_.out_blocks[group]) {
-    HalfSums& half = half_[id];
-    if (!half.left_valid) {
-      const Block& block = problem_.blocks[id];
-      block.scatter(&y_[begin(block.target)], half.left.data(), threads_);
-      half.left_valid = true;
-      count(block);
-    }
+    const HalfSums& half = half_[id];
     for (std::size_t k = 0; k < size; ++k) leaving[k] += half.left[k];
   }
   for (const auto id : problem_.in_blocks[group]) {
-    HalfSums& half = half_[id];
-    if (!half.right_valid) {
-      const Block& block = problem_.blocks[id];
-      block.gather(&x_[begin(block.source)], half.right.data(), threads_);
-      half.right_valid = true;
-      count(block);
-    }
+    const HalfSums& half = half_[id];
     for (std::size_t k = 0; k < size; ++k) entering[k] += half.right[k];
   }
   for (std::size_t k = 0; k < size; ++k) {
@@ -211,19 +217,19 @@ CoarseProblem BlockState::coarse_problem() const {
 void BlockState::evaluate(Point& point) {
   move_to(point.u);
   const bool at_origin = std::all_of(u_.begin(), u_.end(), [](double u) { return u == 0; });
+  std::vector<Wanted> unknown;
   for (std::size_t id = 0; id < half_.size(); ++id) {
     const Block& block = problem_.blocks[id];
-    if (at_origin && !block.row_sums.empty()) {
-      half_[id] = {block.row_sums, block.column_sums, true, true};
-      for (double& sum : half_[id].left) sum *= block.scale;
-      for (double& sum : half_[id].right) sum *= block.scale;
+    if (!at_origin || block.row_sums.empty()) {
+      unknown.push_back({static_cast<std::int32_t>(id), true, true});
+      half_[id].left_valid = half_[id].right_valid = true;
       continue;
     }
-    block.gather_scatter(&x_[begin(block.source)], &y_[begin(block.target)], half_[id].right.data(),
-                         half_[id].left.data(), threads_);
-    half_[id].left_valid = half_[id].right_valid = true;
-    count(block);
+    half_[id] = {block.row_sums, block.column_sums, true, true};
+    for (double& sum : half_[id].left) sum *= block.scale;
+    for (double& sum : half_[id].right) sum *= block.scale;
   }
+  sum(unknown, x_, y_, half_);
   total_ = problem_.constant;
   std::vector<double> leaving(u_.size()), entering(u_.size());
   for (std::int32_t g = 0; g < problem_.groups(); ++g)
@@ -242,7 +248,7 @@ void BlockState::evaluate(Point& point) {
 }
 
 void BlockState::hessian_product(const std::vector<double>& z, std::vector<double>& out) {
-  std::vector<double> xz(u_.size()), yz(u_.size()), left, right;
+  std::vector<double> xz(u_.size()), yz(u_.size());
   double mean_z = 0;
   for (std::size_t k = 0; k < u_.size(); ++k) {
     xz[k] = x_[k] * z[k];
@@ -250,17 +256,19 @@ void BlockState::hessian_product(const std::vector<double>& z, std::vector<doubl
     mean_z += mean_[k] * z[k];
     out[k] = curvature_[k] * z[k];
   }
-  for (const Block& block : problem_.blocks) {
-    left.resize(static_cast<std::size_t>(block.rows));
-    right.resize(static_cast<std::size_t>(block.columns));
+  std::vector<Wanted> all;
+  for (std::size_t id = 0; id < problem_.blocks.size(); ++id)
+    all.push_back({static_cast<std::int32_t>(id), true, true});
+  sum(all, xz, yz, products_);
+  for (std::size_t id = 0; id < problem_.blocks.size(); ++id) {
+    const Block& block = problem_.blocks[id];
+    const HalfSums& product = products_[id];
     const std::size_t source = begin(block.source);
     const std::size_t target = begin(block.target);
-    block.gather_scatter(&xz[source], &yz[target], right.data(), left.data(), threads_);
-    count(block);
-    for (std::size_t k = 0; k < left.size(); ++k)
-      out[source + k] -= x_[source + k] * left[k] / total_;
-    for (std::size_t k = 0; k < right.size(); ++k)
-      out[target + k] -= y_[target + k] * right[k] / total_;
+    for (std::size_t k = 0; k < product.left.size(); ++k)
+      out[source + k] -= x_[source + k] * product.left[k] / total_;
+    for (std::size_t k = 0; k < product.right.size(); ++k)
+      out[target + k] -= y_[target + k] * product.right[k] / total_;
   }
   for (std::size_t k = 0; k < u_.size(); ++k) out[k] -= mean_[k] * mean_z;
 }
@@ -275,16 +283,8 @@ SparseFactor BlockState::coarse_hessian(double damping) {
 }
 
 std::vector<Coupling> BlockState::strong_couplings() {
-  StrongCouplings strong(u_.size());
-  for (const Block& block : problem_.blocks) {
-    const auto source = problem_.group_begin[block.source];
-    const auto target = problem_.group_begin[block.target];
-    block.for_each_weight([&](std::int32_t a, std::int32_t b, double w) {
-      strong.offer(source + a, target + b, -x_[source + a] * w * y_[target + b] / total_);
-    });
-    count(block);
-  }
-  return strong.list();
+  for (const Block& block : problem_.blocks) count(block);
+  return weights_->strong_couplings(x_, y_, total_);
 }
 
 }  // namespace pathcond

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <optional>
 #include <vector>
 
@@ -7,6 +8,7 @@
 #include "core/coarse.hpp"
 #include "core/monitor.hpp"
 #include "core/objective.hpp"
+#include "core/weights.hpp"
 
 namespace pathcond {
 
@@ -15,7 +17,12 @@ namespace pathcond {
 /// Vectors over neurons are in the problem's order.
 class BlockState final : public Objective {
  public:
+  /// The blocks hold their weights.
   BlockState(BlockProblem problem, const std::vector<double>& u, int threads, Monitor& monitor);
+  /// The weights of the blocks are elsewhere.
+  BlockState(BlockProblem problem, std::unique_ptr<Weights> weights, const std::vector<double>& u);
+  BlockState(const BlockState&) = delete;
+  BlockState& operator=(const BlockState&) = delete;
 
   const BlockProblem& problem() const { return problem_; }
   const std::vector<double>& u() const { return u_; }
@@ -37,8 +44,10 @@ class BlockState final : public Objective {
   /// Whether u has gone far from what the stored weights contain; `evaluate` makes them absorb it.
   bool far() const;
 
-  /// O_h and I_h of a group's neurons; reads a block only where its half-sum is stale.
-  void flows(std::int32_t group, double* leaving, double* entering);
+  /// Takes afresh what is stale of the half-sums over these groups.
+  void refresh(std::int32_t first_group, std::int32_t last_group);
+  /// O_h and I_h of a group's neurons; its half-sums must be valid.
+  void flows(std::int32_t group, double* leaving, double* entering) const;
   /// Weight of the rows that neither leave nor enter one of these groups.
   double rest(std::int32_t first_group, std::int32_t last_group) const;
   /// F/p when the sum of all weights is `total`, and its rounding.
@@ -59,21 +68,19 @@ class BlockState final : public Objective {
   double passes() const override;
 
  private:
-  /// The weights before the first absorption: what underflows in one must not be lost to the next.
+  /// What is in no block, before the first absorption, see `Weights::absorb`.
   struct Originals {
     double constant;
     std::vector<double> leave_only, enter_only;
-    std::vector<std::vector<double>> blocks;
-  };
-  struct HalfSums {
-    std::vector<double> left, right;
-    bool left_valid = false, right_valid = false;
   };
   /// A sweep may add a few times this to u - base before an exponential overflows.
   static constexpr double kSafeExponent = 150;
 
   void move_to(const std::vector<double>& u);
   void absorb();
+  /// The half-sums wanted at points x and y = 1 / x, or along a direction.
+  void sum(const std::vector<Wanted>& wanted, const std::vector<double>& x,
+           const std::vector<double>& y, std::vector<HalfSums>& sums);
   void count(const Block& block);
   /// Sum of w over a block, from the half-sum that is valid.
   double block_weight(std::size_t block) const;
@@ -82,15 +89,15 @@ class BlockState final : public Objective {
   }
 
   BlockProblem problem_;
-  int threads_;
+  std::unique_ptr<Weights> weights_;
   std::optional<Originals> originals_;
-  Monitor& monitor_;
   std::vector<std::int32_t> coarse_of_neuron_;
   SparsePattern coarse_pattern_;
   std::vector<double> u_;
   std::vector<double> base_;   ///< part of u that the stored weights contain
   std::vector<double> x_, y_;  ///< exp(u - base) and its inverse
   std::vector<HalfSums> half_;
+  std::vector<HalfSums> products_;        ///< of the Hessian
   std::vector<double> mean_, curvature_;  ///< of the last point evaluated; mean = B^T pi
   double total_ = 1;
   double offset_ = 0;  ///< log of the common factor taken out of the weights by absorb

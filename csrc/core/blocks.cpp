@@ -172,8 +172,6 @@ void Block::absorb(const std::vector<double>& values, const double* u_source,
   value.resize(values.size());
   borrowed = {};
   scale = 1;
-  row_sums.clear();
-  column_sums.clear();
   for_each([&](std::int32_t a, std::int32_t b, std::size_t k) {
     if (values[k] > 0)
       value[k] = std::exp(std::log(values[k]) + u_source[a] - u_target[b] - offset);

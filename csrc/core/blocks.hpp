@@ -20,7 +20,8 @@ struct Borrowed {
 
 /// The merged weights of all pairs that leave `source` and enter `target`. Where most pairs exist
 /// the block is a dense matrix, else it is sparse; either way it is stored by target neuron, and
-/// neurons count from the start of their group. A dense matrix may be the caller's own.
+/// neurons count from the start of their group. A dense matrix may be the caller's own. Where the
+/// weights are elsewhere, see `Weights`, the block holds no values, but `ptr` if it is sparse.
 struct Block {
   std::int32_t source = 0, target = 0;        ///< groups
   std::int32_t rows = 0, columns = 0;         ///< neurons of source and target
@@ -33,7 +34,7 @@ struct Block {
 
   bool dense() const { return ptr.empty(); }
   std::int64_t stored() const {
-    return dense() ? static_cast<std::int64_t>(rows) * columns : std::ssize(value);
+    return dense() ? static_cast<std::int64_t>(rows) * columns : ptr.back();
   }
   /// The weights, in the order in which `value` holds or would hold them.
   std::vector<double> copied() const;

@@ -18,10 +18,16 @@ class StrongCouplings {
  public:
   explicit StrongCouplings(std::size_t neurons) : best_(neurons) {}
 
+  static constexpr std::size_t kPerNeuron = 3;
+
   void offer(std::int32_t a, std::int32_t b, double value) {
+    offer_to(a, b, value);
+    offer_to(b, a, value);
+  }
+  /// Only as a coupling of a.
+  void offer_to(std::int32_t a, std::int32_t b, double value) {
     const double size = std::abs(value);
     if (size > best_[a][kPerNeuron - 1].size) insert(best_[a], {b, size, value});
-    if (size > best_[b][kPerNeuron - 1].size) insert(best_[b], {a, size, value});
   }
 
   std::vector<Coupling> list() const {
@@ -34,7 +40,6 @@ class StrongCouplings {
   }
 
  private:
-  static constexpr std::size_t kPerNeuron = 3;
   struct Entry {
     std::int32_t other = 0;
     double size = 0, value = 0;

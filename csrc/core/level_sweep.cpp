@@ -15,6 +15,7 @@ double LevelSweep::step(std::int32_t level) {
   const auto last_group = problem.level_begin[level + 1];
   const auto first = static_cast<std::size_t>(problem.group_begin[first_group]);
   flows_.resize(static_cast<std::size_t>(problem.group_begin[last_group]) - first);
+  state_.refresh(first_group, last_group);
   for (auto g = first_group; g < last_group; ++g) {
     const auto at = static_cast<std::size_t>(problem.group_begin[g]) - first;
     state_.flows(g, &flows_.leaving[at], &flows_.entering[at]);

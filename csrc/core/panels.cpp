@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "core/accumulate.hpp"
+#include "core/panel_ends.hpp"
 #include "core/panel_layout.hpp"
 #include "core/parallel.hpp"
 
@@ -16,16 +17,6 @@ namespace {
 
 /// Tasks are cut by entries, never by workers: no sum depends on the number of threads.
 constexpr std::int64_t kEntriesPerTask = 1 << 17;
-/// Below, the power of two that brings weights to about 1 has no double.
-constexpr double kSmallestTotal = 1e-290;
-
-/// One positive sum of the entries between two channels.
-struct Pair {
-  std::int32_t entered, left;
-  std::int64_t count;  ///< rows of B with g > 0
-  double weight;
-};
-
 /// Thrown at an entry that is negative, infinite or NaN.
 struct InvalidEntry {};
 
@@ -42,14 +33,11 @@ template <class G>
 class PanelMerge {
  public:
   PanelMerge(const Panels<G>& input, int threads, Monitor& monitor)
-      : input_(input), layout_(input), threads_(threads), monitor_(monitor) {
-    const auto H = static_cast<std::size_t>(input.neurons);
-    ends_.neurons = input.neurons;
-    ends_.degree.assign(H, 0.0);
-    ends_.frozen.assign(H, 1);
-    ends_.leave_only.assign(H, 0.0);
-    ends_.enter_only.assign(H, 0.0);
-  }
+      : input_(input),
+        layout_(input),
+        threads_(threads),
+        monitor_(monitor),
+        ends_(input_, layout_) {}
 
   std::optional<MergedPanels> run() {
     if (!layout_.arrange()) return std::nullopt;
@@ -227,10 +215,7 @@ class PanelMerge {
     const auto& p = part.panel;
     const auto &e = part.enters, &l = part.leaves;
     if (task.look.usual) {
-      const std::int64_t each = p.depth() * p.multiplicity;
-      rows_ += e.size() * l.size() * each;
-      for (std::int64_t k = e.begin; k < e.end; ++k) enter(p.entered[k], l.size() * each);
-      for (std::int64_t k = l.begin; k < l.end; ++k) leave(p.left[k], e.size() * each);
+      ends_.add_usual(p, e, l, task.look);
       return;
     }
     for (std::int64_t i = e.begin; i < e.end; ++i)
@@ -238,36 +223,18 @@ class PanelMerge {
         std::int64_t positive = 0;
         for_each_tap(p, part.at(i, j), [&](G value) {
           positive += value > 0 ? p.multiplicity : 0;
-          see(static_cast<double>(value));
+          const auto weight = static_cast<double>(value);
+          if (value > 0) ends_.see({weight, weight, true});
         });
-        rows_ += positive;
-        enter(p.entered[i], positive);
-        leave(p.left[j], positive);
+        ends_.add_rows(positive);
+        ends_.enter(p.entered[i], positive);
+        ends_.leave(p.left[j], positive);
       }
-  }
-
-  void see(double value) {
-    if (value > 0) unusual_.add({value, value, true});
-  }
-
-  void enter(std::int32_t id, std::int64_t rows) {
-    if (id < 0 || rows == 0) return;
-    ends_.degree[static_cast<std::size_t>(id)] -= static_cast<double>(rows);
-    ends_.frozen[static_cast<std::size_t>(id)] = 0;
-  }
-  void leave(std::int32_t id, std::int64_t rows) {
-    if (id < 0 || rows == 0) return;
-    ends_.degree[static_cast<std::size_t>(id)] += static_cast<double>(rows);
-    ends_.frozen[static_cast<std::size_t>(id)] = 0;
   }
 
   void add(const Task& task) {
     const Rectangle& rectangle = rectangles_[task.rectangle];
     const auto& p = panel(rectangle);
-    const auto add_sums = [&](const std::int32_t* ids, std::vector<double>& to) {
-      for (std::size_t k = 0; k < task.sums.size(); ++k)
-        to[static_cast<std::size_t>(ids[k])] += task.sums[k];
-    };
     switch (rectangle.sink) {
       case Sink::block:
         break;
@@ -280,61 +247,20 @@ class PanelMerge {
         break;
       }
       case Sink::constant:
-        ends_.constant += task.sums[0];
+        ends_.add_constant(task.sums[0]);
         break;
       case Sink::enter_only:
-        add_sums(p.entered + part(task).enters.begin, ends_.enter_only);
+        for (std::size_t k = 0; k < task.sums.size(); ++k)
+          ends_.add_enter_only(p.entered[part(task).enters.begin + k], task.sums[k]);
         break;
       case Sink::leave_only:
-        add_sums(p.left + part(task).leaves.begin, ends_.leave_only);
+        for (std::size_t k = 0; k < task.sums.size(); ++k)
+          ends_.add_leave_only(p.left[part(task).leaves.begin + k], task.sums[k]);
         break;
       case Sink::pairs:
-        for (const Pair& pair : task.pairs) add(pair);
+        for (const Pair& pair : task.pairs) ends_.add(pair);
         break;
     }
-  }
-
-  void add(const Pair& pair) {
-    rows_ += pair.count;
-    see(pair.weight);
-    if (pair.entered == pair.left) {
-      ends_.constant += pair.weight;
-      return;
-    }
-    enter(pair.entered, pair.count);
-    leave(pair.left, pair.count);
-    if (pair.entered < 0) {
-      ends_.leave_only[static_cast<std::size_t>(pair.left)] += pair.weight;
-    } else if (pair.left < 0) {
-      ends_.enter_only[static_cast<std::size_t>(pair.entered)] += pair.weight;
-    } else {
-      const Place source = layout_.place(pair.left), target = layout_.place(pair.entered);
-      auto& list = pairs_[{source.group, target.group}];
-      list.push_back({target.neuron, source.neuron, pair.count, pair.weight});
-    }
-  }
-
-  /// The pairs of two groups as a block, dense where most exist.
-  Block block_of(std::int32_t source, std::int32_t target, const std::vector<Pair>& list) const {
-    Block block = layout_.block_between(source, target);
-    if (static_cast<double>(list.size()) >= kDenseFill * static_cast<double>(block.stored())) {
-      block.value.assign(static_cast<std::size_t>(block.stored()), 0.0);
-      for (const Pair& pair : list)
-        block.value[static_cast<std::size_t>(pair.entered) * block.rows + pair.left] += pair.weight;
-      return block;
-    }
-    block.ptr.assign(static_cast<std::size_t>(block.columns) + 1, 0);
-    for (const Pair& pair : list) ++block.ptr[static_cast<std::size_t>(pair.entered) + 1];
-    for (std::int32_t b = 0; b < block.columns; ++b) block.ptr[b + 1] += block.ptr[b];
-    block.index.resize(list.size());
-    block.value.resize(list.size());
-    auto next = block.ptr;
-    for (const Pair& pair : list) {
-      const auto at = static_cast<std::size_t>(next[static_cast<std::size_t>(pair.entered)]++);
-      block.index[at] = pair.left;
-      block.value[at] = pair.weight;
-    }
-    return block;
   }
 
   /// Several tensors between the same groups hold equal rows.
@@ -366,60 +292,27 @@ class PanelMerge {
   }
 
   std::optional<MergedPanels> finish() {
-    for (const auto& [groups, list] : pairs_)
-      blocks_.push_back(block_of(groups.first, groups.second, list));
+    for (Block& block : ends_.pair_blocks()) blocks_.push_back(std::move(block));
     join_blocks();
-    ends_.rows = rows_;
-    if (rows_ > 0 && !normalise()) return std::nullopt;
-    BlockProblem problem = without_blocks(ends_, layout_.partition());
-    std::int64_t merged = ends_.constant > 0;
-    for (std::size_t h = 0; h < ends_.leave_only.size(); ++h)
-      merged += (ends_.leave_only[h] > 0) + (ends_.enter_only[h] > 0);
-    for (std::size_t id = 0; id < blocks_.size(); ++id) {
-      problem.in_blocks[static_cast<std::size_t>(blocks_[id].target)].push_back(
-          static_cast<std::int32_t>(id));
-      problem.out_blocks[static_cast<std::size_t>(blocks_[id].source)].push_back(
-          static_cast<std::int32_t>(id));
-      problem.stored += blocks_[id].stored();
+    std::int64_t positive = 0;
+    const bool all = ends_.all_positive() && !ends_.any_pairs() && !joined_;
+    for (const Block& block : blocks_) {
+      if (all)
+        positive += block.stored();
+      else
+        block.for_each_weight([&](std::int32_t, std::int32_t, double w) { positive += w > 0; });
     }
-    const bool all_positive = rows_ == input_.rows;
-    if (all_positive && pairs_.empty() && !joined_) {
-      merged += problem.stored;
-    } else {
-      for (const Block& block : blocks_)
-        block.for_each_weight([&](std::int32_t, std::int32_t, double w) { merged += w > 0; });
-    }
-    problem.blocks = std::move(blocks_);
-    return MergedPanels{std::move(ends_), std::move(problem), merged, all_positive};
-  }
-
-  /// Makes the largest weight about 1; false where sums left the range, or weights lie too far
-  /// apart.
-  bool normalise() {
-    Look all = unusual_;
-    for (const Task& task : tasks_)
-      if (task.look.usual) all.add(task.look);
-    // No sum is below the smallest entry, nor above the largest one times their number.
-    std::vector<double> extremes{all.smallest, all.largest * static_cast<double>(rows_)};
-    if (!std::isfinite(extremes[1]) || extremes[1] < kSmallestTotal) return false;
-    const auto scale = pathcond::normalise(ends_.constant, ends_.log_scale,
-                                           {&extremes, &ends_.leave_only, &ends_.enter_only});
-    if (!scale) return false;
-    for (Block& block : blocks_) block.scale = *scale;
-    return true;
+    return ends_.finish(std::move(blocks_), positive);
   }
 
   const Panels<G>& input_;
   PanelLayout<G> layout_;
   int threads_;
   Monitor& monitor_;
-  PairProblem ends_;
-  std::int64_t rows_ = 0;
-  Look unusual_;  ///< positive entries among others, and pairs
+  PanelEnds<G> ends_;
   std::vector<Rectangle> rectangles_;
   std::vector<Task> tasks_;
   std::vector<Block> blocks_;
-  std::map<std::pair<std::int32_t, std::int32_t>, std::vector<Pair>> pairs_;
   bool joined_ = false;
 };
 

@@ -156,12 +156,14 @@ Status level_sweeps(BlockState& state, Point& point, double target, Progress& pr
   return Status::converged;
 }
 
-void solve_by_blocks(BlockProblem problem, const Setting& setting, Progress& progress,
-                     Solution& solution) {
+void solve_by_blocks(BlockProblem problem, std::unique_ptr<Weights> weights, const Setting& setting,
+                     Progress& progress, Solution& solution) {
   const auto order = problem.order;
   Point point(order.size());
   for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
-  BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
+  auto state =
+      weights ? BlockState(std::move(problem), std::move(weights), point.u)
+              : BlockState(std::move(problem), point.u, setting.options.threads, setting.monitor);
   state.evaluate(point);
   progress.start(point.value);
   leave_far_start(state, point, progress);
@@ -269,33 +271,28 @@ void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progres
   setting.watch.lap("certificate");
 }
 
-/// False, and nothing done, where only B itself serves, or serves better: the panels do not tell
-/// which neurons of a pruned layer have which neighbours.
-template <class G>
-bool solve_by_panels(const Panels<G>& panels, bool zeros_too, const Options& options,
-                     Monitor& monitor, Stopwatch& watch, Solution& solution) {
-  auto merged = merge_panels(panels, options.threads, monitor);
-  if (!merged || !(merged->all_positive || zeros_too)) return false;
+/// Minimises over a merged problem.
+void solve_merged(Merged merged, std::int32_t neurons, const Options& options, Monitor& monitor,
+                  Stopwatch& watch, Solution& solution) {
+  auto& [ends, blocks, merged_rows, all_positive] = merged.problem;
   watch.lap("merge");
-  solution.rows = merged->ends.rows;
-  solution.merged_rows = merged->merged_rows;
-  solution.frozen = merged->ends.frozen;
-  solution.u =
-      options.u0.empty() ? Vector(static_cast<std::size_t>(panels.neurons), 0.0) : options.u0;
-  Progress progress(static_cast<double>(solution.rows), merged->ends.log_scale,
+  solution.rows = ends.rows;
+  solution.merged_rows = merged_rows;
+  solution.frozen = ends.frozen;
+  solution.u = options.u0.empty() ? Vector(static_cast<std::size_t>(neurons), 0.0) : options.u0;
+  Progress progress(static_cast<double>(solution.rows), ends.log_scale,
                     options.max_sweeps.value_or(default_max_sweeps(options.method)),
                     options.callback);
   if (solution.rows == 0) {
     solution.history = progress.history();
-    return true;
+    return;
   }
   const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
                         monitor, watch};
   if (options.method == Method::cd)
-    solve_by_cd(std::move(merged->blocks), setting, progress, solution);
+    solve_by_cd(std::move(blocks), setting, progress, solution);
   else
-    solve_by_blocks(std::move(merged->blocks), setting, progress, solution);
-  return true;
+    solve_by_blocks(std::move(blocks), std::move(merged.weights), setting, progress, solution);
 }
 
 /// lambda = e^(u/2) means nothing beyond; sums over neurons must stay finite.
@@ -354,8 +351,15 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   Monitor monitor(options.poll);
   const auto tensors = recognise(B, g, options.threads);
   watch.lap("validate");
-  if (tensors && solve_by_panels(tensors->input, false, options, monitor, watch, solution))
-    return solution;
+  if (tensors) {
+    auto merged = merge_panels(tensors->input, options.threads, monitor);
+    // The panels do not tell which neurons of a pruned layer have which neighbours.
+    if (merged && merged->all_positive) {
+      solve_merged({std::move(*merged), nullptr}, tensors->input.neurons, options, monitor, watch,
+                   solution);
+      return solution;
+    }
+  }
   WeightSummary summary;
   const auto look = [&](int part) { part == 0 ? validate(B) : void(summary = validate(g)); };
   if (options.threads > 1 && B.entries >= kEntriesPerWorker) {
@@ -398,7 +402,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
       BlockProblem blocks = build_blocks(*pairs, parts);
       pairs.reset();
       watch.lap("blocks");
-      solve_by_blocks(std::move(blocks), setting, progress, solution);
+      solve_by_blocks(std::move(blocks), nullptr, setting, progress, solution);
       return solution;
     }
   }
@@ -415,14 +419,27 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   return solution;
 }
 
-template <class G>
-std::optional<Solution> solve(const Panels<G>& panels, const Options& options) {
-  check(options, panels.rows, panels.neurons, static_cast<std::size_t>(panels.rows));
+std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
+                              const std::function<std::optional<Merged>(Monitor&)>& merge,
+                              const Options& options) {
+  check(options, rows, neurons, static_cast<std::size_t>(rows));
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
-  if (!solve_by_panels(panels, true, options, monitor, watch, solution)) return std::nullopt;
+  auto merged = merge(monitor);
+  if (!merged) return std::nullopt;
+  solve_merged(std::move(*merged), neurons, options, monitor, watch, solution);
   return solution;
+}
+
+template <class G>
+std::optional<Solution> solve(const Panels<G>& panels, const Options& options) {
+  const auto merge = [&](Monitor& monitor) -> std::optional<Merged> {
+    auto merged = merge_panels(panels, options.threads, monitor);
+    if (!merged) return std::nullopt;
+    return Merged{std::move(*merged), nullptr};
+  };
+  return solve(panels.rows, panels.neurons, merge, options);
 }
 
 template std::optional<Solution> solve(const Panels<float>&, const Options&);

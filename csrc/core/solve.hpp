@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -11,6 +12,7 @@
 #include "core/incidence.hpp"
 #include "core/panels.hpp"
 #include "core/progress.hpp"
+#include "core/weights.hpp"
 
 namespace pathcond {
 
@@ -57,6 +59,18 @@ struct Solution {
 
   bool converged() const { return status == Status::converged; }
 };
+
+/// A merged problem, and its weights where the blocks do not hold them.
+struct Merged {
+  MergedPanels problem;
+  std::unique_ptr<Weights> weights;
+};
+
+/// As below, for a problem of `rows` rows and `neurons` neurons that a backend merges; nullopt
+/// where it does not. A method of sweeps neuron by neuron needs blocks that hold their weights.
+std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
+                              const std::function<std::optional<Merged>(Monitor&)>& merge,
+                              const Options& options);
 
 /// As below, from tensors in place of B.
 /// nullopt where only B itself serves, see `merge_panels`.

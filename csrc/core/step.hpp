@@ -5,11 +5,7 @@
 #include <limits>
 #include <span>
 
-#if defined(__CUDACC__)
-#define PATHCOND_HOST_DEVICE __host__ __device__
-#else
-#define PATHCOND_HOST_DEVICE
-#endif
+#include "core/host_device.hpp"
 
 /// Scalar mathematics shared by every backend. Legend: O, I: what leaves and what enters one
 /// neuron (sums of w_i = g_i exp((Bu)_i)); C: the other rows; S = O + I + C; d = #leaving -
