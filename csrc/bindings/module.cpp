@@ -6,10 +6,11 @@
 #include <pybind11/stl.h>
 #include <pybind11/typing.h>
 
-#include <array>
-#include <chrono>
 #include <string>
+#include <tuple>
 
+#include "bindings/device.hpp"
+#include "bindings/options.hpp"
 #include "core/errors.hpp"
 #include "core/simd.hpp"
 #include "core/solve.hpp"
@@ -19,33 +20,6 @@ using namespace pybind11::literals;
 
 namespace pathcond {
 namespace {
-
-/// Runs Python's signal handlers at most every 20 ms.
-class SignalPoll {
- public:
-  void operator()() {
-    const auto now = Clock::now();
-    if (now - last_ < std::chrono::milliseconds(20)) return;
-    last_ = now;
-    const py::gil_scoped_acquire gil;
-    if (PyErr_CheckSignals() != 0) throw py::error_already_set();
-  }
-
- private:
-  using Clock = std::chrono::steady_clock;
-  Clock::time_point last_ = Clock::now();
-};
-
-Progress::Callback wrap(const py::object& callback) {
-  if (callback.is_none()) return {};
-  return [&callback](std::int64_t sweep, double objective, double gradient_norm) {
-    const py::gil_scoped_acquire gil;
-    const py::object answer = callback(sweep, objective, gradient_norm);
-    const int truth = PyObject_IsTrue(answer.ptr());
-    if (truth < 0) throw py::error_already_set();
-    return truth == 1;
-  };
-}
 
 template <class T>
 const T* contiguous(const py::array& array) {
@@ -108,8 +82,8 @@ Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::arra
                       std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps,
                       std::vector<double> u0, int threads, const py::object& callback) {
   check_arrays(indptr, indices, values, g);
-  const Options options{method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
-                        wrap(callback),      SignalPoll()};
+  const auto options =
+      options_from(method, tolerance, max_sweeps, std::move(u0), threads, callback);
   if (indices.dtype().is(py::dtype::of<std::int32_t>()))
     return for_values<std::int32_t>(rows, indptr, indices, values, g, options);
   if (indices.dtype().is(py::dtype::of<std::int64_t>()))
@@ -151,17 +125,8 @@ std::optional<Solution> run_panels(std::int32_t neurons, const Parts& parts,
   for (const auto& [weights, entered, left, multiplicity] : parts) {
     panels.panels.push_back(panel_of<G>(weights, contiguous<std::int32_t>(entered),
                                         contiguous<std::int32_t>(left), multiplicity));
-    const auto check_ids = [&](const py::array& ids, py::ssize_t axis) {
-      if (!ids.dtype().is(py::dtype::of<std::int32_t>()) || ids.ndim() != 2 ||
-          !(ids.flags() & py::array::c_style) || ids.shape(0) != weights.shape(0) ||
-          ids.shape(1) != weights.shape(axis))
-        throw py::type_error("neurons must be contiguous int32, one per channel");
-      const auto* id = contiguous<std::int32_t>(ids);
-      for (py::ssize_t k = 0; k < ids.size(); ++k)
-        if (id[k] < -1 || id[k] >= neurons) throw py::value_error("no such neuron");
-    };
-    check_ids(entered, 1);
-    check_ids(left, 2);
+    check_ids(entered, weights.shape(0), weights.shape(1), neurons);
+    check_ids(left, weights.shape(0), weights.shape(2), neurons);
     panels.rows += weights.size() * multiplicity;
   }
   const py::gil_scoped_release release;
@@ -172,8 +137,8 @@ std::optional<Solution> solve_panels(std::int32_t neurons, const Parts& parts,
                                      const std::string& method, std::optional<double> tolerance,
                                      std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
                                      int threads, const py::object& callback) {
-  const Options options{method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
-                        wrap(callback),      SignalPoll()};
+  const auto options =
+      options_from(method, tolerance, max_sweeps, std::move(u0), threads, callback);
   if (!parts.empty() && std::get<0>(parts[0]).dtype().is(py::dtype::of<float>()))
     return run_panels<float>(neurons, parts, options);
   return run_panels<double>(neurons, parts, options);
@@ -209,7 +174,7 @@ constexpr const char* kCompiler = "unknown";
 py::typing::Dict<py::str, py::object> build_info() {
   return py::dict("version"_a = PATHCOND_VERSION, "compiler"_a = kCompiler,
                   "cpp_standard"_a = static_cast<long>(__cplusplus), "simd"_a = simd_level(),
-                  "cuda"_a = false);
+                  "cuda"_a = PATHCOND_HAS_CUDA != 0);
 }
 
 }  // namespace
@@ -245,6 +210,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("reduce", &reduce_part, "part"_a, "over_enters"_a, "over_leaves"_a,
              "Sums a 5-D part of g over its last two axes, and over the second or third; None if "
              "an entry is not positive.");
+  bind_device(module);
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }
 

@@ -1,0 +1,131 @@
+#include "bindings/device.hpp"
+
+#include <pybind11/functional.h>
+#include <pybind11/stl.h>
+
+#include <array>
+#include <functional>
+#include <string>
+#include <tuple>
+
+#include "bindings/options.hpp"
+#include "cuda/solve.hpp"
+#include "cuda/status.hpp"
+
+namespace pathcond {
+namespace {
+
+using namespace pybind11::literals;
+
+/// (address, shape, strides in entries, entered, left) per parameter, see `Panel`.
+using DevicePart = std::tuple<std::uintptr_t, std::array<std::int64_t, 5>,
+                              std::array<std::int64_t, 5>, py::array, py::array>;
+using DeviceParts = std::vector<DevicePart>;
+/// allocate(bytes, on the device) -> address; the memory lives as long as the solve.
+using Allocate = std::function<std::uintptr_t(std::size_t, bool)>;
+
+template <class G>
+Panels<G> panels_of(std::int32_t neurons, const DeviceParts& parts) {
+  Panels<G> panels{neurons, 0, {}};
+  for (const auto& [address, shape, strides, entered, left] : parts) {
+    const auto [batch, enters, leaves, repeats, taps] = shape;
+    check_ids(entered, batch, enters, neurons);
+    check_ids(left, batch, leaves, neurons);
+    panels.panels.push_back({reinterpret_cast<const G*>(address), batch, enters, leaves, repeats,
+                             taps, strides[0], strides[1], strides[2], strides[3], strides[4],
+                             static_cast<const std::int32_t*>(entered.data()),
+                             static_cast<const std::int32_t*>(left.data())});
+    panels.rows += batch * enters * leaves * repeats * taps;
+  }
+  return panels;
+}
+
+cuda::DevicePanels panels_from(std::int32_t neurons, const std::string& dtype,
+                               const DeviceParts& parts) {
+  if (dtype == "float32") return panels_of<float>(neurons, parts);
+  if (dtype == "float64") return panels_of<double>(neurons, parts);
+  if (dtype == "bfloat16") return panels_of<cuda::Bfloat16>(neurons, parts);
+  throw py::type_error("g must be float32, float64 or bfloat16");
+}
+
+cuda::Memory memory_from(const Allocate& allocate) {
+  const auto from = [&allocate](bool on_device) {
+    return [&allocate, on_device](std::size_t bytes) {
+      const py::gil_scoped_acquire gil;
+      return reinterpret_cast<void*>(allocate(bytes, on_device));
+    };
+  };
+  return {from(true), from(false)};
+}
+
+std::optional<Solution> solve_on_device(std::int32_t neurons, const std::string& dtype,
+                                        const DeviceParts& parts, const Allocate& allocate,
+                                        int device, std::uintptr_t stream,
+                                        const std::string& method, std::optional<double> tolerance,
+                                        std::optional<std::int64_t> max_sweeps,
+                                        std::vector<double> u0, int threads,
+                                        const py::object& callback) {
+  const auto options =
+      options_from(method, tolerance, max_sweeps, std::move(u0), threads, callback);
+  const auto panels = panels_from(neurons, dtype, parts);
+  const py::gil_scoped_release release;
+  return cuda::solve(panels, {device, stream}, memory_from(allocate), options);
+}
+
+std::optional<Solution> solve_emulated(std::int32_t neurons, const std::string& dtype,
+                                       const DeviceParts& parts, const Allocate& allocate,
+                                       bool descending, const std::string& method,
+                                       std::optional<double> tolerance,
+                                       std::optional<std::int64_t> max_sweeps,
+                                       std::vector<double> u0, int threads,
+                                       const py::object& callback) {
+  const auto options =
+      options_from(method, tolerance, max_sweeps, std::move(u0), threads, callback);
+  const auto panels = panels_from(neurons, dtype, parts);
+  const py::gil_scoped_release release;
+  return cuda::solve_emulated(panels, descending, memory_from(allocate), options);
+}
+
+const char* name(cuda::State state) {
+  switch (state) {
+    case cuda::State::not_built:
+      return "not built";
+    case cuda::State::no_driver:
+      return "no driver";
+    case cuda::State::driver_too_old:
+      return "driver too old";
+    case cuda::State::no_device:
+      return "no device";
+    case cuda::State::failed:
+      return "failed";
+    case cuda::State::ready:
+      return "ready";
+  }
+  return "unknown";
+}
+
+}  // namespace
+
+void bind_device(py::module_& module) {
+  py::register_exception<cuda::DeviceError>(module, "DeviceError", PyExc_RuntimeError);
+  module.def(
+      "solve_on_device", &solve_on_device, "neurons"_a, "dtype"_a, "parts"_a, "allocate"_a,
+      py::kw_only(), "device"_a, "stream"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
+      "threads"_a, "callback"_a,
+      "As solve_panels, for tensors of g on a CUDA device; None also where only the host can "
+      "solve it.");
+  module.def("solve_emulated", &solve_emulated, "neurons"_a, "dtype"_a, "parts"_a, "allocate"_a,
+             py::kw_only(), "descending"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
+             "threads"_a, "callback"_a,
+             "For tests: the kernels of solve_on_device, run on the host for tensors of g there.");
+  module.def(
+      "cuda_status",
+      [] {
+        const auto [state, detail] = cuda::status();
+        return std::pair(std::string(name(state)), detail);
+      },
+      "What stands between this build and a CUDA device, and details. Asks the driver; creates no "
+      "context.");
+}
+
+}  // namespace pathcond

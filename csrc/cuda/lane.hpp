@@ -1,0 +1,56 @@
+#pragma once
+
+#include <cstdint>
+
+#if defined(__CUDACC__)
+#define PATHCOND_KERNEL __device__
+#else
+#define PATHCOND_KERNEL
+#endif
+
+/// What kernel bodies are written against: one block of threads, in steps that end with a barrier.
+/// The same bodies are compiled for a device (`device_lane.cuh`) and for the host, where a block is
+/// a plain loop. Nothing is added by more than one thread, and every order of addition is fixed by
+/// sizes alone: results depend neither on the schedule nor on the machine.
+namespace pathcond::cuda {
+
+inline constexpr int kThreads = 256;  ///< of a block
+
+/// A block of threads on the host. Within a step one thread after the other does all its work, in
+/// ascending order or, to show that no thread waits for another, in descending order.
+class HostLane {
+ public:
+  HostLane(std::int64_t block, bool descending) : block_(block), descending_(descending) {}
+
+  std::int64_t block() const { return block_; }
+
+  /// f(i) for 0 <= i < n, then a barrier.
+  template <class Work>
+  void for_each(int n, const Work& f) const {
+    for (int k = 0; k < kThreads; ++k)
+      for (int i = thread(k); i < n; i += kThreads) f(i);
+  }
+
+  /// f(i, part) for 0 <= i < n, every thread with a part of its own that begins as `empty`; the
+  /// parts joined as a tree, for all threads to have. Barriers before and after.
+  template <class Part, class Work>
+  Part fold(int n, const Part& empty, const Work& f) const {
+    Part parts[kThreads];
+    for (int k = 0; k < kThreads; ++k) {
+      Part part = empty;
+      for (int i = thread(k); i < n; i += kThreads) f(i, part);
+      parts[thread(k)] = part;
+    }
+    for (int half = kThreads / 2; half > 0; half /= 2)
+      for (int t = 0; t < half; ++t) parts[t].join(parts[t + half]);
+    return parts[0];
+  }
+
+ private:
+  int thread(int k) const { return descending_ ? kThreads - 1 - k : k; }
+
+  std::int64_t block_;
+  bool descending_;
+};
+
+}  // namespace pathcond::cuda
