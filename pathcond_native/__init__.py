@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from pathcond_native._core import build_info as _build_info
 from pathcond_native.errors import (
+    DeviceError,
+    DeviceMemoryError,
     InvalidInputError,
     PathcondError,
     TraceError,
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
 __version__ = str(_build_info()["version"])
 
 __all__ = [
+    "DeviceError",
+    "DeviceMemoryError",
     "InvalidInputError",
     "PathConditioner",
     "PathcondError",

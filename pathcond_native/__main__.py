@@ -35,7 +35,8 @@ in float32. Takes about ten seconds. Everything it prints was measured in that r
 
 _INFO = """\
 Prints the version, how the native core was built, the threads that `solve` uses by default, and
-which optional packages are installed. Imports none of them and touches no GPU.
+which optional packages are installed. Imports none of them. Asks the CUDA driver, if there is one,
+for a device's name, and runs nothing on it.
 """
 
 

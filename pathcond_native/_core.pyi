@@ -9,12 +9,16 @@ import numpy.typing
 import typing
 
 __all__: list[str] = [
+    "DeviceError",
     "InvalidInput",
     "NotCanonical",
     "Solution",
     "build_info",
+    "cuda_status",
     "reduce",
     "solve",
+    "solve_emulated",
+    "solve_on_device",
     "solve_panels",
 ]
 
@@ -55,9 +59,17 @@ class Solution:
     @property
     def u(self) -> numpy.typing.NDArray[numpy.float64]: ...
 
+class DeviceError(RuntimeError):
+    pass
+
 def build_info() -> dict[str, typing.Any]:
     """
     How this module was compiled and what it runs on.
+    """
+
+def cuda_status() -> tuple[str, str]:
+    """
+    What stands between this build and a CUDA device, and details. Asks the driver; creates no context.
     """
 
 def reduce(
@@ -83,6 +95,67 @@ def solve(
 ) -> Solution:
     """
     Solves for B in compressed sparse columns (arrays read in place).
+    """
+
+def solve_emulated(
+    neurons: typing.SupportsInt | typing.SupportsIndex,
+    dtype: str,
+    parts: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.Annotated[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
+            ],
+            typing.Annotated[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
+            ],
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+        ]
+    ],
+    allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
+    *,
+    descending: bool,
+    method: str,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
+    max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
+    u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    callback: typing.Any,
+) -> Solution | None:
+    """
+    For tests: the kernels of solve_on_device, run on the host for tensors of g there.
+    """
+
+def solve_on_device(
+    neurons: typing.SupportsInt | typing.SupportsIndex,
+    dtype: str,
+    parts: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            typing.Annotated[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
+            ],
+            typing.Annotated[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
+            ],
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+        ]
+    ],
+    allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+    method: str,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
+    max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
+    u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+    callback: typing.Any,
+) -> Solution | None:
+    """
+    As solve_panels, for tensors of g on a CUDA device; None also where only the host can solve it.
     """
 
 def solve_panels(

@@ -60,18 +60,25 @@ class Incidence:
 
 @dataclass(frozen=True)
 class Framework:
-    """The kind of array that g was: NumPy, or torch on a device."""
+    """The kind of array that g was: NumPy, torch on a device, or CuPy on a device."""
 
     torch_device: Any = None
+    cupy_device: int | None = None
 
     def from_numpy(self, array: npt.NDArray[Any]) -> Any:
         """The array in this framework, on g's device."""
+        if self.cupy_device is not None:
+            cupy = import_module("cupy")
+            with cupy.cuda.Device(self.cupy_device):
+                return cupy.asarray(array)
         if self.torch_device is None:
             return array
         return import_module("torch").from_numpy(array).to(self.torch_device)
 
     def to_numpy(self, array: Any) -> npt.NDArray[np.float64]:
         """Inverse of `from_numpy`."""
+        if self.cupy_device is not None:
+            array = array.get()
         return np.asarray(array if self.torch_device is None else array.cpu())
 
     def exp(self, array: Any) -> Any:
@@ -82,6 +89,11 @@ class Framework:
 def _is_torch(value: object) -> bool:
     torch = sys.modules.get("torch")
     return torch is not None and isinstance(value, torch.Tensor)
+
+
+def _is_cupy(value: object) -> bool:
+    """Whether it is an array or a sparse matrix of CuPy, which turns into NumPy or SciPy by get."""
+    return "cupy" in sys.modules and type(value).__module__.partition(".")[0] in ("cupy", "cupyx")
 
 
 def _is_scipy_sparse(value: object) -> bool:
@@ -119,6 +131,10 @@ def read_weights(g: Any, name: str = "g") -> tuple[npt.NDArray[Any], Framework]:
         if device.type == "meta":
             raise InvalidInputError(f"{name}: expected a tensor with values, got one on 'meta'")
         g = _torch_to_numpy(g)
+    cupy_device = None
+    if _is_cupy(g):
+        cupy_device = g.device.id
+        g = g.get()
     try:
         array = np.asarray(g)
     except (RuntimeError, TypeError, ValueError) as error:
@@ -128,11 +144,13 @@ def read_weights(g: Any, name: str = "g") -> tuple[npt.NDArray[Any], Framework]:
         raise InvalidInputError(f"{name}: expected a 1-D array, got shape {array.shape}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    return np.ascontiguousarray(array), Framework(device)
+    return np.ascontiguousarray(array), Framework(device, cupy_device)
 
 
 def read_incidence(B: Any, rows: int) -> Incidence:
     """B (p, H) from any of the forms that `solve` documents; `rows` is the length of g."""
+    if _is_cupy(B):
+        B = B.get()
     if isinstance(B, tuple | list) and _is_pair(B):
         return _from_lists(B[0], B[1], rows)
     if _is_torch(B):

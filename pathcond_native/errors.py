@@ -1,6 +1,13 @@
 """Exceptions of the package: every one is a `PathcondError`, and also the built-in it resembles."""
 
-__all__ = ["InvalidInputError", "PathcondError", "TraceError", "VerificationError"]
+__all__ = [
+    "DeviceError",
+    "DeviceMemoryError",
+    "InvalidInputError",
+    "PathcondError",
+    "TraceError",
+    "VerificationError",
+]
 
 
 class PathcondError(Exception):
@@ -9,6 +16,14 @@ class PathcondError(Exception):
 
 class InvalidInputError(PathcondError, ValueError):
     """An argument is unusable; the message says which, what was expected and what came."""
+
+
+class DeviceError(PathcondError, RuntimeError):
+    """The CUDA runtime failed during a solve; nothing has been changed."""
+
+
+class DeviceMemoryError(PathcondError, MemoryError):
+    """A device has too little memory for a solve; nothing has been changed."""
 
 
 class TraceError(PathcondError, RuntimeError):

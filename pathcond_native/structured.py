@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pathcond_native import _core
 from pathcond_native.arrays import Framework, read_weights
+from pathcond_native.device import alike, copied, on_device, read_on_device, solve_on_device
 from pathcond_native.errors import InvalidInputError
 
 __all__ = [
@@ -37,8 +38,8 @@ class Panel(Protocol):
     def left(self) -> npt.NDArray[np.int32]:
         """(k, l): neurons, -1 for none."""
 
-    def view(self, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The part of g as (k, e, l, s, r)."""
+    def view(self, part: Any) -> Any:
+        """The part of g as (k, e, l, s, r), an array of the same kind."""
 
 
 @runtime_checkable
@@ -72,6 +73,7 @@ class Reduced:
 
 
 Part = npt.NDArray[Any] | Reduced
+"""A tensor's part of g: an array, of another framework where it is on a device, or sums."""
 
 
 class WholeNeededError(InvalidInputError):
@@ -106,7 +108,7 @@ def read_parts(graph: Graph, g: Any) -> tuple[list[Part], Framework]:
     ]
     if None not in shapes and any(shapes):
         return _read_tensors(graph, g, reduce=False)
-    whole, framework = read_weights(g)
+    whole, framework = read_on_device(g) if on_device(g) else read_weights(g)
     if len(whole) != rows:
         raise InvalidInputError(
             f"g: expected one entry per parameter of the graph, which has {rows}, got {len(whole)}"
@@ -126,14 +128,16 @@ def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list
             continue
         if not hasattr(tensor, "reshape"):
             raise InvalidInputError(f"g[{i}]: expected an array, got {type(tensor).__name__}")
-        array, framework = read_weights(tensor.reshape(-1), f"g[{i}]")
+        read = read_on_device if on_device(tensor) else read_weights
+        array, framework = read(tensor.reshape(-1), f"g[{i}]")
         sizes.append(len(array))
         fits = panels is not None and sizes == expected[: i + 1]
-        reduction = reduced(panels[i][1], array) if reduce and fits and panels else None
+        reduce_it = reduce and fits and not on_device(array)
+        reduction = reduced(panels[i][1], array) if reduce_it and panels else None
         if reduction is not None:
             parts.append(reduction)
         elif reduce:  # the array's owner may reuse it, and sums are float64
-            parts.append(array.astype(np.float64))
+            parts.append(copied(array) if on_device(array) else array.astype(np.float64))
         else:
             parts.append(array)
     if sizes != expected and (panels is not None or sum(sizes) != graph.shape[0]):
@@ -142,17 +146,20 @@ def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list
             f"each of its {graph.shape[0]} parameters, got {len(sizes)} with {sum(sizes)} entries "
             "in all"
         )
+    if any(map(on_device, parts)):
+        return alike(parts), framework
     dtype = np.result_type(np.float32, *(x.sums if isinstance(x, Reduced) else x for x in parts))
     return [x if isinstance(x, Reduced) else x.astype(dtype, copy=False) for x in parts], framework
 
 
 def whole(parts: Sequence[Part]) -> npt.NDArray[Any]:
-    """g in one array.
+    """g in one array on the host.
 
     Raises:
         WholeNeededError: parts of it are known as sums only.
         InvalidInputError: an entry is negative or not finite; only checked if there are sums.
     """
+    parts = [read_weights(x)[0] if on_device(x) else x for x in parts]
     arrays = [x for x in parts if not isinstance(x, Reduced)]
     if len(arrays) == len(parts):
         return arrays[0] if len(arrays) == 1 else np.concatenate([*arrays, np.empty(0, np.float32)])
@@ -171,6 +178,14 @@ def solve_graph(
     """The solution without forming B; None where that cannot be."""
     if graph.panels is None:
         return None
+    if parts and all(map(on_device, parts)):
+        there = [
+            (panel.view(part), panel.entered, panel.left)
+            for part, (_, panel) in zip(parts, graph.panels, strict=True)
+        ]
+        if (solution := solve_on_device(graph.shape[1], there, options)) is not None:
+            return solution
+        parts = [read_weights(part)[0] for part in parts]
     views = [
         (part.sums, part.entered, part.left, part.multiplicity)
         if isinstance(part, Reduced)

@@ -254,8 +254,7 @@ class DeviceMerge {
     for (std::int64_t at = 0; at < p.batch * p.enters; ++at)
       for (std::int64_t l = 0; l < p.leaves; ++l) {
         const std::int64_t pair = at * p.leaves + l;
-        const auto count =
-            static_cast<std::int32_t>(counts ? counts[pair] : static_cast<double>(p.depth()));
+        const auto count = counts ? static_cast<std::int64_t>(counts[pair]) : p.depth();
         if (count > 0)
           ends_.add({p.entered[at], p.left[at / p.enters * p.leaves + l], count, sums[pair]});
       }

@@ -43,13 +43,23 @@ def run(*, as_json: bool) -> int:
         ("compiler", build["compiler"]),
         ("C++ standard", str(build["cpp_standard"])),
         ("SIMD level", build["simd"]),
-        ("CUDA", "built in" if build["cuda"] else "not built in"),
+        ("CUDA", facts["cuda"]),
         ("threads", str(facts["threads"])),
         *((name, version or "not found") for name, version in facts["packages"].items()),
     ]
     for name, value in rows:
         print(f"{name:<17}{value}")
     return 0
+
+
+def _cuda() -> str:
+    """Whether there is a device to run on, or what is in the way."""
+    state, detail = _core.cuda_status()
+    if state == "ready":
+        return str(detail)
+    if state == "not built":
+        return "not built in"
+    return f"built in, but {state}" + (f": {detail}" if detail else "")
 
 
 def _collect() -> dict[str, Any]:
@@ -60,6 +70,7 @@ def _collect() -> dict[str, Any]:
         "python": platform.python_version(),
         "platform": f"{platform.system()} {platform.machine()}",
         "build": build,
+        "cuda": _cuda(),
         "threads": available_threads(),
         "packages": {name: installed_version(name) for name in _PACKAGES},
     }

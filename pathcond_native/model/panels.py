@@ -31,9 +31,14 @@ class Panel:
     left: Neurons
     """(k, l)"""
 
-    def view(self, part: npt.NDArray[Any]) -> npt.NDArray[Any]:
-        """The part of g, shape (size,), as (k, e, l, s, r): a view where memory allows one."""
-        return part.reshape(self.shape).transpose(self.order).reshape(self.sizes)
+    def view(self, part: Any) -> Any:
+        """The part of g, shape (size,), as (k, e, l, s, r): a view where memory allows one.
+
+        NumPy, torch or CuPy.
+        """
+        part = part.reshape(self.shape)
+        moved = part.permute if hasattr(part, "permute") else part.transpose
+        return moved(self.order).reshape(self.sizes)
 
 
 def panel(shape: tuple[int, ...], entered: Neurons, left: Neurons) -> Panel:

@@ -140,7 +140,7 @@ def rescale_(
                 g = diag_g(model, example_inputs, graph=graph)
                 result = solve(graph, g, max_sweeps=max_sweeps, **options)
         with clock.stage("evaluate"):
-            log2 = exponents(np.asarray(result.u), strength, round_to)
+            log2 = exponents(result._framework.to_numpy(result.u), strength, round_to)
             reached = result
             if strength != 1.0 or round_to:  # F where the network is now: no sweep from there
                 u = 2.0 * math.log(2.0) * log2

@@ -1,0 +1,118 @@
+"""A device played by the host: the kernels of the CUDA backend, run as plain loops."""
+
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from pathcond_native import DeviceMemoryError, _core, device, structured
+from pathcond_native import model as model_package
+
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "model")]
+
+
+@dataclass
+class Emulation:
+    """What the played device was asked for."""
+
+    descending: bool = False
+    solved: int = 0
+    refused: int = 0
+    largest: int = 0
+    """Bytes of the largest piece of memory."""
+    bytes_left: float = float("inf")
+    calls: list[dict] = field(default_factory=list)
+
+
+@pytest.fixture
+def emulated(monkeypatch):
+    """Torch tensors count as tensors on a device, which the host plays."""
+    return _play(monkeypatch, lambda x: isinstance(x, torch.Tensor))
+
+
+def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
+    state = Emulation()
+
+    def solve(neurons, dtype, parts, allocate, *, device, stream, **options):
+        state.calls.append({"dtype": dtype, "device": device, "stream": stream})
+        solution = _core.solve_emulated(
+            neurons, dtype, parts, allocate, descending=state.descending, **options
+        )
+        state.solved += solution is not None
+        state.refused += solution is None
+        return solution
+
+    def allocate(self, like, size, device):
+        state.largest = max(state.largest, size)
+        state.bytes_left -= size
+        if state.bytes_left < 0:
+            raise DeviceMemoryError(f"{size} bytes")
+        memory = np.full(size, 0xFF, np.uint8)  # doubles are NaN until they are written
+        return memory, memory.ctypes.data
+
+    monkeypatch.setattr(device, "_status", lambda: ("ready", "the host"))
+    monkeypatch.setattr(_core, "solve_on_device", solve)
+    for package in (device._Torch, device._CuPy):
+        monkeypatch.setattr(package, "allocate", allocate)
+        monkeypatch.setattr(package, "device_and_stream", lambda self, x: (0, 0))
+    for module in (device, structured, sys.modules[f"{model_package.__name__}.diag_g"]):
+        monkeypatch.setattr(module, "on_device", on_device)
+    return state
+
+
+@pytest.fixture
+def play(monkeypatch):
+    """As `emulated`, for other kinds of arrays."""
+    return lambda on_device: _play(monkeypatch, on_device)
+
+
+@pytest.fixture
+def no_large_copies(monkeypatch):
+    """Called with a number: from then on no more real entries of a tensor may come to the host."""
+
+    def forbid(most):
+        def guarded(name):
+            original = getattr(torch.Tensor, name)
+
+            def method(self, *args, **kwargs):
+                if self.is_floating_point() and self.numel() > most:
+                    raise AssertionError(f"{name} of {self.numel()} entries")
+                return original(self, *args, **kwargs)
+
+            monkeypatch.setattr(torch.Tensor, name, method)
+
+        for name in ("cpu", "numpy", "tolist", "__array__"):
+            guarded(name)
+        original = torch.from_numpy
+
+        def from_numpy(array):
+            if array.dtype.kind == "f" and array.size > most:
+                raise AssertionError(f"from_numpy of {array.size} entries")
+            return original(array)
+
+        monkeypatch.setattr(torch, "from_numpy", from_numpy)
+
+    return forbid
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    return nn.Sequential(
+        nn.Conv2d(3, 24, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(24, 32, 3, padding=1, stride=2),
+        nn.ReLU(),
+        nn.Conv2d(32, 32, 3, padding=1, groups=32),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(32 * 16, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
+    )

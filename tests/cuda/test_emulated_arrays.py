@@ -1,0 +1,258 @@
+"""Arrays in and out, errors and memory of the device path, the device played by the host."""
+
+import sys
+import types
+
+import numpy as np
+import pytest
+import torch
+from test_model_panels import Tensors, ids, layered
+
+import pathcond_native as pc
+from pathcond_native import _core, device
+
+
+def some_graph():
+    return Tensors(layered(np.random.default_rng(0), np.arange(18, dtype=np.int32)), 18)
+
+
+def some_weights(graph):
+    return torch.from_numpy(np.random.default_rng(1).lognormal(0, 2, graph.shape[0]))
+
+
+def by_tensor(graph, g):
+    return [g[rows] for rows, _ in graph.panels]
+
+
+EXAMPLE = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+LONGEST_AXIS = 512
+"""Of a parameter of `model`; weights have up to 32768 entries."""
+
+
+def test_every_form_of_g(emulated):
+    graph = some_graph()
+    g = some_weights(graph)
+    whole = pc.solve(graph, g)
+    assert isinstance(whole.u, torch.Tensor) and whole.u.dtype == torch.float64
+    assert whole.frozen.dtype == torch.bool and whole.scales.shape == (18,)
+    parts = by_tensor(graph, g)
+    spread = torch.stack([g, g], 1)[:, 0]
+    assert not spread.is_contiguous()
+    for form in (parts, tuple(parts), iter(parts), spread, g.clone().requires_grad_()):
+        assert torch.equal(pc.solve(graph, form).u, whole.u)
+    mixed = [x.float() if i % 2 else x for i, x in enumerate(parts)]
+    assert torch.allclose(pc.solve(graph, mixed).u, whole.u, atol=1e-4)
+    counts = torch.arange(1, graph.shape[0] + 1)
+    assert torch.equal(pc.solve(graph, counts).u, pc.solve(graph, counts.double()).u)
+    half = (g / g.max()).half() + 0.01
+    assert torch.equal(pc.solve(graph, half).u, pc.solve(graph, half.float()).u)
+    assert {call["dtype"] for call in emulated.calls} == {"float32", "float64"}
+    assert emulated.refused == 0
+
+
+def test_unusable_forms_of_g(emulated):
+    graph = some_graph()
+    g = some_weights(graph)
+    for bad, message in (
+        (g[:-1], "one entry per parameter"),
+        (g.reshape(1, -1), "1-D"),
+        (g.to(torch.complex128), "real numbers"),
+        (g.to_sparse(), "dense tensor"),
+        (by_tensor(graph, g)[:-1], "one per tensor of the graph"),
+        ([*by_tensor(graph, g)[:-1], by_tensor(graph, g)[-1].numpy()], "on one device, got g.0. "),
+    ):
+        with pytest.raises(pc.InvalidInputError, match=message):
+            pc.solve(graph, bad)
+    assert emulated.solved == 0
+
+
+def test_what_the_host_solves(emulated):
+    """The paper's method, problems that only B can tell, and products fall back to the host."""
+    graph = some_graph()
+    g = some_weights(graph)
+    by_sweeps = pc.solve(graph, g, method="cd")
+    assert torch.equal(by_sweeps.u, torch.from_numpy(pc.solve(graph, g.numpy(), method="cd").u))
+    stream = np.arange(4, dtype=np.int32)
+    itself = Tensors(
+        [
+            ((4, 2), stream.reshape(4, 1), ids(-1)),
+            ((4, 4), stream.reshape(4, 1), stream),
+            ((1, 4), ids(-1), stream),
+        ],
+        4,
+    )
+    shuffled = np.array([6, 4, 7, 5], dtype=np.int32)
+    beside = Tensors(
+        [
+            ((4, 2), stream.reshape(4, 1), ids(-1)),
+            ((4, 4), np.arange(4, 8, dtype=np.int32).reshape(4, 1), stream),
+            ((4, 4), shuffled.reshape(4, 1), stream),
+            ((1, 4), ids(-1), np.arange(4, 8, dtype=np.int32)),
+        ],
+        8,
+    )
+    for graph in (itself, beside):
+        g = some_weights(graph)
+        result, expected = pc.solve(graph, g), pc.solve(graph, g.numpy())
+        assert np.array_equal(result.u.numpy(), expected.u)
+        assert result.merged_rows == expected.merged_rows
+    assert emulated.solved == 0 and emulated.refused == 3
+
+
+def test_a_device_that_cannot_be_used_is_said(monkeypatch):
+    graph = some_graph()
+    g = some_weights(graph)
+    monkeypatch.setattr(device, "_status", lambda: ("driver too old", "it supports CUDA 11.0"))
+    for module in (device, sys.modules["pathcond_native.structured"]):
+        monkeypatch.setattr(module, "on_device", lambda x: isinstance(x, torch.Tensor))
+    with pytest.warns(UserWarning, match="driver too old, it supports"):
+        result = pc.solve(graph, g)
+    assert np.array_equal(result.u.numpy(), pc.solve(graph, g.numpy()).u)
+
+
+def test_without_a_device_there_is_an_error_not_a_crash():
+    state, _ = _core.cuda_status()
+    assert state in ("not built", "no driver", "driver too old", "no device", "failed", "ready")
+    if state == "ready":
+        pytest.skip("there is a device")
+    options = {"method": "auto", "tolerance": None, "max_sweeps": None, "u0": [], "threads": 1}
+    with pytest.raises(_core.DeviceError):
+        _core.solve_on_device(
+            0, "float32", [], lambda *_: 0, device=0, stream=0, callback=None, **options
+        )
+
+
+@pytest.mark.parametrize("form", ["whole", "by tensor"])
+def test_no_large_copy_in_solve(form, emulated, no_large_copies, model):
+    graph = pc.trace(model, EXAMPLE)
+    g = pc.diag_g(model, EXAMPLE, graph=graph)
+    _ = graph.panels
+    no_large_copies(LONGEST_AXIS)
+    result = pc.solve(graph, g if form == "whole" else by_tensor(graph, g))
+    assert result.converged and emulated.solved == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{}, {"round_to": "power_of_two"}, {"strength": 0.5, "verify": False}]
+)
+def test_no_large_copy_in_rescale(options, emulated, no_large_copies, model):
+    expected = pc.rescale(model, EXAMPLE, **options)
+    played = emulated.solved
+    graph = pc.trace(model, EXAMPLE)
+    _ = graph.panels
+    no_large_copies(LONGEST_AXIS)
+    report = pc.rescale_(model, EXAMPLE, graph=graph, **options)
+    assert emulated.solved > played and emulated.refused == 0
+    assert report.gradient_norm <= 1e-12 or options
+    for a, b in zip(model.parameters(), expected.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_rescaling_on_a_device_is_that_on_the_host(play, model):
+    on_host = pc.rescale(model, EXAMPLE)
+    emulated = play(lambda x: isinstance(x, torch.Tensor))
+    pc.rescale_(model, EXAMPLE)
+    assert emulated.solved == 1
+    for a, b in zip(model.parameters(), on_host.parameters(), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-6, atol=0)
+
+
+def test_too_little_memory_leaves_everything_untouched(emulated, model):
+    before = [x.detach().clone() for x in model.parameters()]
+    pc.rescale(model, EXAMPLE)
+    largest = emulated.largest
+    for emulated.bytes_left in (0, largest - 1, largest + 1):
+        with pytest.raises(pc.DeviceMemoryError):
+            pc.rescale_(model, EXAMPLE)
+    with pytest.raises(MemoryError):
+        pc.rescale_(model, EXAMPLE)
+    assert all(map(torch.equal, before, model.parameters()))
+    emulated.bytes_left = float("inf")
+    assert pc.rescale_(model, EXAMPLE).neurons
+
+
+def test_memory_beside_g(emulated):
+    """Merged weights, and a few percent of that for sums over tiles."""
+    n = 400
+    first, second = np.arange(n, dtype=np.int32), np.arange(n, 2 * n, dtype=np.int32)
+    graph = Tensors(
+        [
+            ((n, 500), first.reshape(n, 1), ids(-1)),
+            ((n, n, 9), second.reshape(n, 1, 1), first.reshape(n, 1)),
+            ((10, n), ids(-1), second),
+        ],
+        2 * n,
+    )
+    pc.solve(graph, some_weights(graph).float())
+    assert emulated.largest <= 8 * n * n + 4096
+
+
+class FakeCuPy(types.ModuleType):
+    """As much of CuPy as is used, its arrays on the host."""
+
+    def __init__(self):
+        super().__init__("cupy")
+
+        class Device:
+            id = 0
+
+            def __init__(self, number=0):
+                assert number == 0
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                return None
+
+        class NdArray(np.ndarray):
+            def get(self):
+                return np.array(self)
+
+            @property
+            def device(self):
+                return Device()
+
+            @property
+            def data(self):
+                return types.SimpleNamespace(ptr=self.__array_interface__["data"][0])
+
+        NdArray.__module__ = "cupy"
+        self.ndarray = NdArray
+        self.cuda = types.SimpleNamespace(Device=Device)
+
+    def asarray(self, array):
+        return np.asarray(array).view(self.ndarray)
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    module = FakeCuPy()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
+
+
+def test_cupy_arrays(cupy, play):
+    graph = some_graph()
+    g = some_weights(graph).numpy()
+    expected = pc.solve(graph, g)
+    state = play(lambda x: isinstance(x, cupy.ndarray))
+    result = pc.solve(graph, cupy.asarray(g))
+    assert state.solved == 1
+    for found in (result.u, result.frozen, result.scales, result.v):
+        assert isinstance(found, cupy.ndarray)
+    assert np.abs(result.u.get() - expected.u).max() <= 1e-10
+    parts = [cupy.asarray(x) for x in by_tensor(graph, g.astype(np.float32))]
+    parts[0] = parts[0].astype(np.float64)
+    assert np.abs(pc.solve(graph, parts).u.get() - expected.u).max() <= 1e-5
+    counts = cupy.asarray(np.arange(1, len(g) + 1))
+    assert pc.solve(graph, counts).converged
+    with pytest.raises(pc.InvalidInputError, match="real numbers"):
+        pc.solve(graph, cupy.asarray(g.astype(complex)))
+    with pytest.raises(pc.InvalidInputError, match=r"g\[0\] on CuPy device 0, g\[1\] on the host"):
+        pc.solve(
+            graph, [cupy.asarray(x) if i < 1 else x for i, x in enumerate(by_tensor(graph, g))]
+        )
+    by_matrix = pc.solve(graph.incidence(), cupy.asarray(g))
+    assert isinstance(by_matrix.u, cupy.ndarray)
+    assert np.abs(by_matrix.u.get() - expected.u).max() <= 1e-10

@@ -1,0 +1,135 @@
+"""On a CUDA device: the same answers as the CPU backend. Skipped where there is none."""
+
+import numpy as np
+import pytest
+import torch
+from test_emulated_arrays import EXAMPLE, LONGEST_AXIS, by_tensor, some_graph, some_weights
+from test_emulated_kernels import LARGE, SAME, built, weights
+from zoo import ZOO, graph_of
+
+import pathcond_native as pc
+from pathcond_native import _core
+
+pytestmark = [
+    pytest.mark.cuda,
+    pytest.mark.skipif(
+        not torch.cuda.is_available() or _core.cuda_status()[0] != "ready",
+        reason=f"no CUDA device that this build can use ({_core.cuda_status()[0]})",
+    ),
+]
+
+
+def assert_same(graph, g, **options):
+    """On the device twice, bit for bit alike, and on the host."""
+    expected = pc.solve(graph, (g.float() if g.dtype == torch.bfloat16 else g).numpy(), **options)
+    there = g.cuda()
+    result = pc.solve(graph, there, **options)
+    assert result.u.is_cuda and result.frozen.is_cuda
+    assert torch.equal(result.u, pc.solve(graph, there, **options).u), "deterministic"
+    assert torch.equal(there.cpu(), g), "g is not changed"
+    assert result.status == expected.status and result.rows == expected.rows
+    assert result.merged_rows == expected.merged_rows and result.sweeps == expected.sweeps
+    assert np.abs(result.u.cpu().numpy() - expected.u).max(initial=0) <= SAME
+    return result
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_tensors_of_every_kind(dtype):
+    graph = some_graph()
+    g = some_weights(graph).to(dtype)
+    assert_same(graph, g)
+    assert_same(graph, g, method="newton")
+    g[::3] = 0
+    assert_same(graph, g)
+
+
+@pytest.mark.parametrize("name", LARGE)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_tensors_of_many_tiles(name, dtype):
+    graph = built(LARGE[name])
+    assert_same(graph, weights(graph, dtype=dtype))
+
+
+@pytest.mark.parametrize("name", ["mlp", "grouped", "residual_stream", "conv1d"])
+def test_models(name):
+    if name not in ZOO:
+        pytest.skip("no such model")
+    graph = graph_of(name)
+    if graph.panels is not None:
+        assert_same(graph, weights(graph))
+
+
+def test_absorbed_weights():
+    graph = built(LARGE["even kernels"])
+    far = np.where(np.arange(graph.shape[1]) % 2, 300.0, -300.0)
+    result = pc.solve(graph, weights(graph).cuda(), u0=far)
+    assert result.converged and result.gradient_norm <= 1e-12
+
+
+def test_another_stream():
+    graph = some_graph()
+    g = some_weights(graph).cuda()
+    expected = pc.solve(graph, g)
+    stream = torch.cuda.Stream()
+    with torch.cuda.stream(stream):
+        later = torch.empty_like(g)
+        torch.cuda._sleep(10_000_000)
+        later.copy_(g)  # must be done before the kernels read it
+        assert torch.equal(pc.solve(graph, later).u, expected.u)
+
+
+def test_errors_leave_the_device_usable():
+    graph = some_graph()
+    g = some_weights(graph)
+    parts = by_tensor(graph, g.cuda())
+    with pytest.raises(pc.InvalidInputError, match="on one device"):
+        pc.solve(graph, [*parts[:-1], parts[-1].cpu()])
+    bad = g.clone()
+    bad[37] = -1
+    with pytest.raises(pc.InvalidInputError, match=r"g\[37\] is"):
+        pc.solve(graph, bad.cuda())
+    assert_same(graph, g)
+
+
+def test_too_little_memory(model):
+    model.cuda()
+    before = [x.detach().clone() for x in model.parameters()]
+    graph = pc.trace(model, EXAMPLE.cuda())
+    g = pc.diag_g(model, EXAMPLE.cuda(), graph=graph)
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-9)
+    try:
+        with pytest.raises(pc.DeviceMemoryError):
+            for _ in range(1000):  # what is cached may do for a while
+                g = torch.stack([g, g])[0]
+                pc.solve(graph, g)
+                torch.cuda.empty_cache()
+    except torch.OutOfMemoryError:
+        pass
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert all(map(torch.equal, before, model.parameters()))
+    assert pc.solve(graph, g).converged
+
+
+@pytest.mark.parametrize("options", [{}, {"round_to": "power_of_two"}])
+def test_a_model_is_rescaled_where_it_is(options, model, no_large_copies):
+    on_host = pc.rescale(model, EXAMPLE, **options)
+    model.cuda()
+    graph = pc.trace(model, EXAMPLE.cuda())
+    _ = graph.panels
+    no_large_copies(LONGEST_AXIS)
+    report = pc.rescale_(model, EXAMPLE.cuda(), graph=graph, **options)
+    assert report.verification.max_relative_error <= 1e-5
+    for a, b in zip(model.parameters(), on_host.parameters(), strict=True):
+        assert a.is_cuda
+        torch.testing.assert_close(a, b.cuda(), rtol=1e-5, atol=0)
+
+
+def test_cupy():
+    cupy = pytest.importorskip("cupy")
+    graph = some_graph()
+    g = some_weights(graph).numpy()
+    result = pc.solve(graph, cupy.asarray(g))
+    assert isinstance(result.u, cupy.ndarray)
+    assert np.abs(result.u.get() - pc.solve(graph, g).u).max() <= SAME
