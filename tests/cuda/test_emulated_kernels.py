@@ -70,13 +70,12 @@ def test_every_model(name, emulated):
     if graph.panels is None or not graph.shape[1]:
         pytest.skip("products of channels, or nothing to rescale")
     g = weights(graph)
-    try:
-        assert_same(graph, g, emulated)
-    except AssertionError:
-        assert emulated.refused, "only what the host has to solve may differ"
+    if name == "reused":  # a layer that writes to what it reads: only B can tell
+        assert pc.solve(graph, g).converged and emulated.refused
+        return
+    assert_same(graph, g, emulated)
     g[::3] = 0
-    if not emulated.refused:
-        assert_same(graph, g, emulated, same=None)
+    assert_same(graph, g, emulated, same=None)
 
 
 @pytest.mark.parametrize("seed", range(10))
