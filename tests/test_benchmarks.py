@@ -100,3 +100,18 @@ def test_synthetic_problems_are_the_same_with_and_without_B(benchmarks, build, s
     value, gradient = benchmarks("baselines").SparseObjective(B, g)(by_tensors.u)
     assert np.abs(gradient).max() <= 2e-12
     assert value == pytest.approx(by_tensors.objective / by_tensors.rows, rel=1e-13)
+
+
+def test_the_benchmark_of_devices_does_nothing_without_one(benchmarks, capsys, monkeypatch):
+    cuda = benchmarks("cuda")
+    monkeypatch.setattr(cuda._core, "cuda_status", lambda: ("no driver", ""))
+    monkeypatch.setattr(cuda, "checked", lambda: pytest.fail("tests were run"))
+    assert cuda.main() == 0
+    assert capsys.readouterr().out == "No CUDA device to run on (no driver); nothing done.\n"
+
+
+def test_resnet50_has_its_parameters(benchmarks):
+    with torch.device("meta"):
+        model = benchmarks("residual").resnet50()
+    assert sum(x.numel() for x in model.parameters()) == 25_557_032
+    assert model(torch.empty(1, 3, 224, 224, device="meta")).shape == (1, 1000)

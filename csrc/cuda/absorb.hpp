@@ -71,9 +71,12 @@ struct LargestKernel {
     const Matrix<G>& matrix = matrices[item.matrix];
     with_segment(matrix, lane.block() - item.first_tile,
                  [&](bool by_column, std::int64_t segment, std::int64_t first, int size) {
-                   const Largest all = lane.fold(size, Largest{}, [&](int k, Largest& best) {
-                     best.join({exponent_at(matrix, by_column, segment, first + k, u)});
-                   });
+                   const auto exponent = [&](int k) {
+                     return exponent_at(matrix, by_column, segment, first + k, u);
+                   };
+                   const Largest all =
+                       lane.fold(size, Largest{}, exponent,
+                                 [](int, double value, Largest& best) { best.join({value}); });
                    lane.for_each(1, [&](int) { largest[lane.block()] = all; });
                  });
   }

@@ -127,17 +127,20 @@ struct CollapseKernel {
     const float inverse = 1.0f / static_cast<float>(inner);
     const int row = kept_first ? sums : padded(width);
     const std::int64_t fast = kept_first ? kept : summed, slow = kept_first ? summed : kept;
-    const auto read = [&](int flat, Seen& seen) {
+    const auto read = [=](int flat) {
       const auto [i, j] = Place2::of(flat, inner, inverse);
-      shared.entry[i * row + j] = Read::read(static_cast<double>(base[i * slow + j * fast]), seen);
+      return base[i * slow + j * fast];
     };
-    if constexpr (Read::looks) return lane.fold(sums * width, Seen{}, read);
-    Seen none;
-    lane.for_each(sums * width, [&](int flat) {
+    const auto use = [=, entry = shared.entry](int flat, T value, Seen& seen) {
+      const auto [i, j] = Place2::of(flat, inner, inverse);
+      entry[i * row + j] = Read::read(static_cast<double>(value), seen);
+    };
+    if constexpr (Read::looks) return lane.fold(sums * width, Seen{}, read, use);
+    lane.for_each_read(sums * width, read, [=](int flat, T value) {
       Seen unused;
-      read(flat, unused);
+      use(flat, value, unused);
     });
-    return none;
+    return {};
   }
 
   /// Thread q of a sum adds entries q, q + parts, ...; neighbouring threads read different banks.
@@ -145,11 +148,12 @@ struct CollapseKernel {
   PATHCOND_KERNEL static void add_up(const Lane& lane, Shared& shared, const Collapse<T>& task,
                                      int sums, int width) {
     const int row = padded(width), parts = task.parts;
-    lane.for_each(sums * parts, [&](int k) {
-      const int j = task.kept_first ? k % sums : k / parts;
-      const int q = task.kept_first ? k / sums : k % parts;
-      const double* entry = shared.entry + (task.kept_first ? j : j * row);
-      const int step = task.kept_first ? sums : 1;
+    const bool kept_first = task.kept_first;
+    const int step = kept_first ? sums : 1;
+    lane.for_each(sums * parts, [=, &shared](int k) {
+      const int j = kept_first ? k % sums : k / parts;
+      const int q = kept_first ? k / sums : k % parts;
+      const double* entry = shared.entry + (kept_first ? j : j * row);
       double sum = 0;
       for (int i = q; i < width; i += parts) sum += entry[i * step];
       shared.sum[q * sums + j] += sum;

@@ -63,11 +63,14 @@ struct CouplingKernel {
     const Segments& by = matrix.by_column;
     const std::int64_t begin = matrix.dense() ? 0 : by.ptr[b];
     const int size = matrix.dense() ? matrix.rows : static_cast<int>(by.ptr[b + 1] - begin);
-    const Strongest found = lane.fold(size, Strongest{}, [&](int k, Strongest& best) {
-      const std::int32_t a = matrix.dense() ? k : by.index[begin + k];
-      const double w = matrix.dense() ? matrix.stored(a, b) : by.value[begin + k];
-      best.offer(w * x[matrix.source + a] * factor, a);
-    });
+    const auto row = [&](int k) { return matrix.dense() ? k : by.index[begin + k]; };
+    const auto product = [&](int k) {
+      const double w = matrix.dense() ? matrix.stored(k, b) : by.value[begin + k];
+      return w * x[matrix.source + row(k)] * factor;
+    };
+    const Strongest found =
+        lane.fold(size, Strongest{}, product,
+                  [&](int k, double value, Strongest& best) { best.offer(value, row(k)); });
     lane.for_each(1, [&](int) { strongest[item.right_to + b] = found; });
   }
 

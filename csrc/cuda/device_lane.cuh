@@ -11,28 +11,54 @@ class DeviceLane {
 
   template <class Work>
   __device__ void for_each(int n, const Work& f) const {
-#pragma unroll 4
     for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) f(i);
     __syncthreads();
   }
 
-  template <class Part, class Work>
-  __device__ Part fold(int n, const Part& empty, const Work& f) const {
+  template <class Read, class Use>
+  __device__ void for_each_read(int n, const Read& read, const Use& use) const {
+    read_ahead(n, read, use);
+    __syncthreads();
+  }
+
+  template <class Part, class Read, class Use>
+  __device__ Part fold(int n, const Part& empty, const Read& read, const Use& use) const {
+    Part part = empty;
+    read_ahead(n, read, [&](int i, const auto& value) { use(i, value, part); });
+    return joined(part);
+  }
+
+ private:
+  /// Reads of a thread that are under way at once: enough of them hide the memory's latency.
+  static constexpr int kAhead = 8;
+
+  template <class Part>
+  __device__ static Part joined(const Part& own) {
     __shared__ alignas(Part) unsigned char memory[sizeof(Part) * kThreads];
     Part* parts = reinterpret_cast<Part*>(memory);
     const int thread = static_cast<int>(threadIdx.x);
-    Part part = empty;
-#pragma unroll 4
-    for (int i = thread; i < n; i += kThreads) f(i, part);
-    parts[thread] = part;
+    parts[thread] = own;
     __syncthreads();
     for (int half = kThreads / 2; half > 0; half /= 2) {
       if (thread < half) parts[thread].join(parts[thread + half]);
       __syncthreads();
     }
-    part = parts[0];
+    const Part all = parts[0];
     __syncthreads();  // the memory serves the next fold
-    return part;
+    return all;
+  }
+
+  template <class Read, class Use>
+  __device__ static void read_ahead(int n, const Read& read, const Use& use) {
+    for (int first = static_cast<int>(threadIdx.x); first < n; first += kAhead * kThreads) {
+      decltype(read(0)) value[kAhead];
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k)
+        if (first + k * kThreads < n) value[k] = read(first + k * kThreads);
+#pragma unroll
+      for (int k = 0; k < kAhead; ++k)
+        if (first + k * kThreads < n) use(first + k * kThreads, value[k]);
+    }
   }
 };
 

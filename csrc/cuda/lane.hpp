@@ -31,14 +31,20 @@ class HostLane {
       for (int i = thread(k); i < n; i += kThreads) f(i);
   }
 
-  /// f(i, part) for 0 <= i < n, every thread with a part of its own that begins as `empty`; the
-  /// parts joined as a tree, for all threads to have. Barriers before and after.
-  template <class Part, class Work>
-  Part fold(int n, const Part& empty, const Work& f) const {
+  /// use(i, read(i)) for 0 <= i < n, then a barrier; a thread may read ahead of what it uses.
+  template <class Read, class Use>
+  void for_each_read(int n, const Read& read, const Use& use) const {
+    for_each(n, [&](int i) { use(i, read(i)); });
+  }
+
+  /// use(i, read(i), part) for 0 <= i < n, every thread with a part of its own that begins as
+  /// `empty`; the parts joined as a tree, for all threads to have. Barriers before and after.
+  template <class Part, class Read, class Use>
+  Part fold(int n, const Part& empty, const Read& read, const Use& use) const {
     Part parts[kThreads];
     for (int k = 0; k < kThreads; ++k) {
       Part part = empty;
-      for (int i = thread(k); i < n; i += kThreads) f(i, part);
+      for (int i = thread(k); i < n; i += kThreads) use(i, read(i), part);
       parts[thread(k)] = part;
     }
     for (int half = kThreads / 2; half > 0; half /= 2)

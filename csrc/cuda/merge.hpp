@@ -191,6 +191,7 @@ class DeviceMerge {
                       std::vector<double>(static_cast<std::size_t>(blocks_[id].columns))});
       if (!matrices_[id].own) wanted.push_back({static_cast<std::int32_t>(id), true, true});
     }
+    if (wanted.empty()) return;
     DeviceWeights<Machine, G> weights(machine_, matrices_, layout_.partition().group.size(),
                                       monitor_);
     const auto looks = weights.inspect(wanted, sums);

@@ -82,15 +82,29 @@ struct PassKernel {
   template <class Lane>
   PATHCOND_KERNEL static Seen load(const Lane& lane, Shared& shared, const Matrix<G>& matrix,
                                    int a0, int b0, int rows, int columns) {
+    if (matrix.own)
+      return load_from(lane, shared, matrix.own, matrix.stride, a0, b0, rows, columns);
+    return load_from(lane, shared, matrix.borrowed, matrix.stride, a0, b0, rows, columns);
+  }
+
+  template <class Lane, class T>
+  PATHCOND_KERNEL static Seen load_from(const Lane& lane, Shared& shared, const T* values,
+                                        std::int64_t stride, int a0, int b0, int rows,
+                                        int columns) {
     const float inverse = 1.0f / static_cast<float>(rows);
-    const auto read = [&](int flat, Seen& seen) {
+    const T* first = values + b0 * stride + a0;
+    const auto read = [=](int flat) {
       const auto [b, a] = Place2::of(flat, rows, inverse);
-      shared.entry[b * kRow + a] = Read::read(matrix.stored(a0 + a, b0 + b), seen);
+      return first[b * stride + a];
     };
-    if constexpr (Read::looks) return lane.fold(rows * columns, Seen{}, read);
-    lane.for_each(rows * columns, [&](int flat) {
+    const auto use = [=, entry = shared.entry](int flat, T value, Seen& seen) {
+      const auto [b, a] = Place2::of(flat, rows, inverse);
+      entry[b * kRow + a] = Read::read(static_cast<double>(value), seen);
+    };
+    if constexpr (Read::looks) return lane.fold(rows * columns, Seen{}, read, use);
+    lane.for_each_read(rows * columns, read, [=](int flat, T value) {
       Seen unused;
-      read(flat, unused);
+      use(flat, value, unused);
     });
     return {};
   }

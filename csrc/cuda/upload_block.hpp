@@ -74,7 +74,6 @@ void upload_blocks(Machine& machine, std::vector<Block*> blocks, std::vector<Mat
     blocks[k]->value = {};
   }
   up.upload(machine);
-  machine.wait();
 }
 
 }  // namespace pathcond::cuda

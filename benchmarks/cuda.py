@@ -1,0 +1,199 @@
+"""``python -m benchmarks.cuda``: everything that needs a CUDA device, in one command.
+
+Runs the tests marked ``cuda``, again under compute-sanitizer (memcheck, racecheck) where that is
+installed, measures, and writes ``results/cuda.json`` with the device's name and the date. Nothing
+is written unless all tests pass. Without a device it says so and does nothing.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import shutil
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import pathcond_native as pc
+from pathcond_native import _core
+
+from .residual import resnet50
+from .synthetic import NONE, Tensor, Tensors
+
+HERE = Path(__file__).parent
+REPEATS = 11
+SMALL = "tensors_of_every_kind or biases or one_neuron or errors or absorbed or mlp"
+Facts = dict[str, Any]
+
+
+def main() -> int:
+    """Test, measure, write; the exit status of the tests."""
+    state, detail = _core.cuda_status()
+    import torch
+
+    if state != "ready" or not torch.cuda.is_available():
+        print(f"No CUDA device to run on ({state}{': ' + detail if detail else ''}); nothing done.")
+        return 0
+    tests, failed = checked()
+    if failed:
+        return 1
+    facts: Facts = {
+        "device": torch.cuda.get_device_name(),
+        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
+        "versions": {
+            "pathcond-native": version("pathcond-native"),
+            "torch": torch.__version__,
+            "python": sys.version.split()[0],
+        },
+        "tests": tests,
+        "copy_bytes_per_second": (bandwidth := copy_bandwidth()),
+        "merge": [
+            merge(kind, dtype, bandwidth) for kind in KINDS for dtype in ("float32", "float64")
+        ],
+        "resnet50": resnet(),
+    }
+    text = json.dumps(facts, indent=2) + "\n"
+    (HERE / "results" / "cuda.json").write_text(text, encoding="utf-8")
+    print(text)
+    return 0
+
+
+def checked() -> tuple[Facts, bool]:
+    """What became of the tests, plain and under compute-sanitizer, and whether any failed."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
+    runs = {"plain": pytest}
+    sanitizer = shutil.which("compute-sanitizer") or shutil.which(
+        "compute-sanitizer", path="/usr/local/cuda/bin"
+    )
+    for tool in ("memcheck", "racecheck"):
+        if sanitizer:
+            command = [sanitizer, "--tool", tool, "--error-exitcode", "9"]
+            runs[tool] = [*command, *pytest, "-k", SMALL]
+    found: Facts = {} if sanitizer else {"compute-sanitizer": "not found"}
+    failed = False
+    for name, command in runs.items():
+        done = subprocess.run(command, cwd=HERE.parent, capture_output=True, text=True, check=False)
+        lines = done.stdout.strip().splitlines()
+        found[name] = next((x for x in reversed(lines) if " passed" in x or " failed" in x), "")
+        print(name, found[name], flush=True)
+        if done.returncode != 0:
+            failed = True
+            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
+    return found, failed
+
+
+def seconds(run: Callable[[], Any], repeats: int = REPEATS) -> float:
+    """Median wall time, the device being idle before and after."""
+    import torch
+
+    run()
+    times = []
+    for _ in range(repeats):
+        torch.cuda.synchronize()
+        start = time.perf_counter()
+        run()
+        torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return statistics.median(times)
+
+
+def copy_bandwidth() -> float:
+    """Bytes read and written per second by a copy from device to device."""
+    import torch
+
+    source = torch.ones(1 << 28, dtype=torch.float32, device="cuda")
+    target = torch.empty_like(source)
+    return 2 * source.nbytes / seconds(lambda: target.copy_(source))
+
+
+def layers(width: int, depth: int, taps: tuple[int, ...]) -> Tensors:
+    """A chain of layers; the first reads and the last writes 100 channels."""
+    sides = [
+        NONE if k in (0, depth) else np.arange((k - 1) * width, k * width, dtype=np.int32)
+        for k in range(depth + 1)
+    ]
+    tensors = []
+    for k in range(depth):
+        entered, left = sides[k + 1], sides[k]
+        shape = (width if len(entered) > 1 else 100, width if len(left) > 1 else 100, *taps)
+        trailing = (1,) * len(taps)
+        tensors.append(
+            Tensor(shape, entered.reshape(-1, 1, *trailing), left.reshape(-1, *trailing))
+        )
+    return Tensors(tensors, (depth - 1) * width)
+
+
+KINDS: dict[str, Callable[[], Tensors]] = {
+    "linear": lambda: layers(5800, 5, ()),
+    "3 x 3": lambda: layers(1935, 5, (3, 3)),
+    "7 x 7": lambda: layers(830, 5, (7, 7)),
+}
+
+
+def merge(kind: str, dtype: str, bandwidth: float) -> Facts:
+    """Time to merge 1e8 weights, beside the time in which the device copies as many bytes."""
+    import torch
+
+    graph = KINDS[kind]()
+    _ = graph.panels
+    g = torch.rand(graph.shape[0], dtype=getattr(torch, dtype), device="cuda") + 0.5
+    results = [pc.solve(graph, g) for _ in range(REPEATS)]
+    assert all(r.converged and torch.equal(r.u, results[0].u) for r in results), results[0]
+    took = statistics.median(r.seconds["merge"] for r in results[1:])
+    merged = 8 * results[0].merged_rows if kind != "linear" else 0
+    return {
+        "kind": kind,
+        "dtype": dtype,
+        "parameters": graph.shape[0],
+        "merge_seconds": took,
+        "share_of_copy_bandwidth": (g.nbytes + merged) / took / bandwidth,
+        "solve_seconds": seconds(lambda: pc.solve(graph, g)),
+        "sweeps": results[0].sweeps,
+        "passes": results[0].passes,
+        "gradient": results[0].gradient_norm,
+    }
+
+
+def resnet() -> Facts:
+    """`solve` and `rescale_` of ResNet-50 beside one forward and backward pass at batch 1."""
+    import torch
+
+    torch.manual_seed(0)
+    model = resnet50().cuda()
+    x = torch.randn(1, 3, 224, 224, device="cuda")
+    graph = pc.trace(model, x)
+    g = pc.diag_g(model, x, graph=graph)
+    result = pc.solve(graph, g)
+    on_host = pc.solve(graph, g.cpu())
+    difference = float((result.u.cpu() - on_host.u).abs().max())
+    assert result.converged and difference <= 1e-10, (result, difference)
+
+    def step() -> None:
+        model(x).sum().backward()
+
+    step_seconds = seconds(step)
+    rescale = {
+        name: seconds(lambda verify=verify: pc.rescale_(model, x, graph=graph, verify=verify))
+        for name, verify in (("unverified", False), ("verified", True))
+    }
+    return {
+        "parameters": graph.shape[0],
+        "merged_rows": result.merged_rows,
+        "solve_seconds": seconds(lambda: pc.solve(graph, g)),
+        "difference_from_host": difference,
+        "diag_g_seconds": seconds(lambda: pc.diag_g(model, x, graph=graph)),
+        "forward_backward_seconds": step_seconds,
+        **{f"rescale_{name}_seconds": took for name, took in rescale.items()},
+        **{f"rescale_{name}_ratio": took / step_seconds for name, took in rescale.items()},
+    }
+
+
+if __name__ == "__main__":
+    sys.exit(main())
