@@ -49,7 +49,10 @@ def solve(
             parameter of the model, or an iterator of such arrays. An iterator's arrays are summed
             where rows of B are equal (all taps of a kernel, all inputs of a first layer) and
             dropped before the next is asked for; of those in which no rows are equal, or an entry
-            is 0, a copy in float64 is kept.
+            is 0, a copy in float64 is kept. On a CUDA device, torch or CuPy, and with a
+            `RescalingGraph`, g stays where it is (of an iterator's arrays, copies there) and work
+            is queued on the current stream; with a matrix B, method "cd", or where only B can tell,
+            g is copied to the host.
         method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
             steps for whole layers with a coarse step over layers, finished by Newton where these
             stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's
@@ -73,6 +76,8 @@ def solve(
         InvalidInputError: an argument is unusable; nothing has been computed. Also an iterator of
             arrays for a problem that needs all of g at once: a layer that writes to what it reads,
             or entries too small, or too far apart, for sums.
+        DeviceMemoryError: g's device has too little memory; nothing has been changed.
+        DeviceError: the CUDA runtime failed; nothing has been changed.
         KeyboardInterrupt: Ctrl-C, also within a sweep.
     """
     if not isinstance(method, str):

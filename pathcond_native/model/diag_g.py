@@ -18,7 +18,7 @@ from ..structured import Reduced, reduced
 from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .lift import Lift
-from .scaled import shift
+from .scaled import extremes, shift
 from .trace import trace
 
 __all__ = ["diag_g", "reduced_diag_g"]
@@ -132,7 +132,7 @@ def _aligned(gradients: list[tuple[Tensor, int]]) -> list[Tensor]:
 
 def _span(value: Tensor, exponent: int) -> list[int]:
     """Exponents of the smallest and the largest positive entry; empty if there is none."""
-    low, high = (float(bound) for bound in value.aminmax()) if value.numel() else (0.0, 0.0)
+    low, high = extremes(value)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidInputError(
             "model: diag(G) is not finite; a buffer or constant holds NaN or infinity"

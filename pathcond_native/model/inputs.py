@@ -14,6 +14,7 @@ from torch.nn.parameter import is_lazy
 from torch.utils import _pytree as pytree
 
 from ..errors import InvalidInputError
+from .scaled import extremes
 from .state import kept
 
 __all__ = [
@@ -131,7 +132,7 @@ def check_model(model: nn.Module) -> None:
 
 def is_finite(x: Tensor) -> bool:
     """Whether no entry is NaN or infinite, in one pass without a temporary."""
-    return x.numel() == 0 or all(math.isfinite(float(bound)) for bound in x.detach().aminmax())
+    return all(map(math.isfinite, extremes(x.detach())))
 
 
 def check_parameters(model: nn.Module) -> None:

@@ -16,7 +16,7 @@ from torch import Tensor
 
 from .repeats import Repeat
 
-__all__ = ["Scaled", "Tape", "normalise", "shift"]
+__all__ = ["Scaled", "Tape", "extremes", "normalise", "shift"]
 
 _LARGEST_STEP = 120  # 2^±120 is a normal number in float32 and float64
 _HEADROOM = 12  # normalised exponents stay below 1/12 of the largest: products of a few fit
@@ -37,9 +37,17 @@ def shift(x: Tensor, exponent: int) -> Tensor:
     return x
 
 
+def extremes(x: Tensor) -> tuple[float, float]:
+    """The smallest and the largest entry, 0 if there is none; waits for a device once."""
+    if x.numel() == 0:
+        return 0.0, 0.0
+    low, high = torch.stack(x.aminmax()).tolist()
+    return low, high
+
+
 def normalise(x: Tensor, exponent: int) -> tuple[Tensor, int]:
     """The same number x · 2^exponent with max|x| well inside the range of the dtype."""
-    low, high = (float(bound) for bound in x.aminmax()) if x.numel() else (0.0, 0.0)
+    low, high = extremes(x)
     largest = max(-low, high)
     if largest == 0.0:
         return x, _ZERO
