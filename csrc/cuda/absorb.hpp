@@ -67,7 +67,7 @@ struct LargestKernel {
 
   template <class Lane>
   PATHCOND_KERNEL void operator()(const Lane& lane, Shared&) const {
-    const Item& item = item_of(items, count, lane.block());
+    const Item& item = entry_of(items, count, lane.block());
     const Matrix<G>& matrix = matrices[item.matrix];
     with_segment(matrix, lane.block() - item.first_tile,
                  [&](bool by_column, std::int64_t segment, std::int64_t first, int size) {
@@ -95,7 +95,7 @@ struct AbsorbKernel {
 
   template <class Lane>
   PATHCOND_KERNEL void operator()(const Lane& lane, Shared&) const {
-    const Item& item = item_of(items, count, lane.block());
+    const Item& item = entry_of(items, count, lane.block());
     const Matrix<G>&matrix = from[item.matrix], &result = to[item.matrix];
     with_segment(matrix, lane.block() - item.first_tile,
                  [&](bool by_column, std::int64_t segment, std::int64_t first, int size) {

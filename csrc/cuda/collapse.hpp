@@ -5,6 +5,7 @@
 #include "core/accumulate.hpp"
 #include "cuda/entries.hpp"
 #include "cuda/lane.hpp"
+#include "cuda/work_list.hpp"
 
 /// Sums over some axes of an array that is read once, coalesced, in tiles: the entries of a tile
 /// are staged in memory shared by its threads, whatever the order in which they are added.
@@ -48,7 +49,7 @@ struct CollapseKernel {
 
   template <class Lane>
   PATHCOND_KERNEL void operator()(const Lane& lane, Shared& shared) const {
-    const Collapse<T>& task = tasks[find(lane.block())];
+    const Collapse<T>& task = entry_of(tasks, count, lane.block());
     std::int64_t rest = lane.block() - task.first_tile;
     const auto take = [&rest](std::int64_t size) {
       const std::int64_t at = rest % size;
@@ -96,15 +97,6 @@ struct CollapseKernel {
   }
 
  private:
-  PATHCOND_KERNEL int find(std::int64_t tile) const {
-    int low = 0, high = count;
-    while (high - low > 1) {
-      const int middle = (low + high) / 2;
-      (tasks[middle].first_tile <= tile ? low : high) = middle;
-    }
-    return low;
-  }
-
   PATHCOND_KERNEL static std::int64_t repeat_offset(const Collapse<T>& task, std::int64_t repeat) {
     std::int64_t offset = 0;
     for (const Axis& axis : task.outer) {
@@ -128,11 +120,11 @@ struct CollapseKernel {
     const int row = kept_first ? sums : padded(width);
     const std::int64_t fast = kept_first ? kept : summed, slow = kept_first ? summed : kept;
     const auto read = [=](int flat) {
-      const auto [i, j] = Place2::of(flat, inner, inverse);
+      const auto [i, j] = Cell::of(flat, inner, inverse);
       return base[i * slow + j * fast];
     };
     const auto use = [=, entry = shared.entry](int flat, T value, Seen& seen) {
-      const auto [i, j] = Place2::of(flat, inner, inverse);
+      const auto [i, j] = Cell::of(flat, inner, inverse);
       entry[i * row + j] = Read::read(static_cast<double>(value), seen);
     };
     if constexpr (Read::looks) return lane.fold(sums * width, Seen{}, read, use);

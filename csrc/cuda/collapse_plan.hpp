@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <iterator>
 #include <vector>
 
 #include "cuda/collapse.hpp"
@@ -67,17 +68,6 @@ inline Collapse<double> plan_pieces(std::int64_t outputs, std::int64_t pieces, C
   return plan<double>(
       {Axis{1, 0, 0}, Axis{1, 0, 0}, Axis{1, 0, 0}, Axis{pieces, outputs, 0}, Axis{outputs, 1, 1}},
       cut);
-}
-
-/// Numbers the tiles of tasks that are launched together; returns how many there are.
-template <class Task>
-std::int64_t number_tiles(std::vector<Task>& tasks) {
-  std::int64_t tiles = 0;
-  for (Task& task : tasks) {
-    task.first_tile = tiles;
-    tiles += task.tiles;
-  }
-  return tiles;
 }
 
 }  // namespace pathcond::cuda

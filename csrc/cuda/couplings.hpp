@@ -46,7 +46,7 @@ struct CouplingKernel {
 
   template <class Lane>
   PATHCOND_KERNEL void operator()(const Lane& lane, Shared&) const {
-    const Item& item = item_of(items, count, lane.block());
+    const Item& item = entry_of(items, count, lane.block());
     const Matrix<G>& matrix = matrices[item.matrix];
     const std::int64_t tile = lane.block() - item.first_tile;
     if (tile < matrix.columns)

@@ -71,10 +71,10 @@ struct Add {
 
 /// Place of entry `flat` in an array of rows, `inverse` = 1 / width. No integer is divided: below
 /// 2^13 entries the distance to the next integer, half of `inverse`, is well above the rounding.
-struct Place2 {
+struct Cell {
   int row, column;
 
-  PATHCOND_KERNEL static Place2 of(int flat, int width, float inverse) {
+  PATHCOND_KERNEL static Cell of(int flat, int width, float inverse) {
     const auto row = static_cast<int>((static_cast<float>(flat) + 0.5f) * inverse);
     return {row, flat - row * width};
   }

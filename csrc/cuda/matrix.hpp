@@ -3,6 +3,7 @@
 #include <cstdint>
 
 #include "cuda/lane.hpp"
+#include "cuda/work_list.hpp"
 
 namespace pathcond::cuda {
 
@@ -40,16 +41,6 @@ struct Item {
   std::int64_t left_to = 0, right_to = 0;
   std::int64_t tiles = 0, first_tile = 0;
 };
-
-/// The item that a tile belongs to.
-PATHCOND_KERNEL inline const Item& item_of(const Item* items, int count, std::int64_t tile) {
-  int low = 0, high = count;
-  while (high - low > 1) {
-    const int middle = (low + high) / 2;
-    (items[middle].first_tile <= tile ? low : high) = middle;
-  }
-  return items[low];
-}
 
 /// Tiles of a dense matrix are squares, of a sparse one runs of columns, then of rows.
 inline constexpr int kSide = 64;

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -11,6 +10,7 @@
 #include "core/panel_ends.hpp"
 #include "core/solve.hpp"
 #include "cuda/device_weights.hpp"
+#include "cuda/panel_parts.hpp"
 #include "cuda/upload_block.hpp"
 
 namespace pathcond::cuda {
@@ -20,12 +20,15 @@ namespace pathcond::cuda {
 template <class Machine, class G>
 class DeviceMerge {
  public:
-  DeviceMerge(Machine& machine, const Panels<G>& input, Monitor& monitor)
+  /// The layout is arranged.
+  DeviceMerge(Machine& machine, const Panels<G>& input, const PanelLayout<G>& layout,
+              Monitor& monitor)
       : machine_(machine),
         monitor_(monitor),
-        input_(input),
-        layout_(input),
-        ends_(input_, layout_),
+        neurons_(static_cast<std::size_t>(input.neurons)),
+        rows_(input.rows),
+        ends_(input, layout),
+        parts_(input, layout),
         sums_(machine),
         counts_(machine),
         weight_counts_(machine) {}
@@ -33,107 +36,43 @@ class DeviceMerge {
   /// nullopt as for `merge_panels`, and where an irregular tensor lies between the same groups as
   /// another tensor.
   std::optional<Merged> run() {
-    if (!layout_.arrange()) return std::nullopt;
-    for (const Rectangle& rectangle : layout_.rectangles()) parts_.push_back({rectangle});
-    group_blocks();
+    make_matrices();
     take_sums();
     inspect_borrowed();
     if (!take_counts()) return std::nullopt;
-    for (const Part& part : parts_) add(part);
+    for (const Part& part : parts_.list) add(part);
     if (!add_pair_blocks()) return std::nullopt;
+    count_weights();
     return finish();
   }
 
  private:
-  /// A rectangle, and what is known of it.
-  struct Part {
-    Rectangle rectangle;
-    std::size_t sum = 0, enter_count = 0, leave_count = 0;  ///< numbers of sums
-    Look look{};
-  };
-
-  const Panel<G>& panel(const Part& part) const { return input_.panels[part.rectangle.panel]; }
-  static bool is_pairs(const Part& part) { return part.rectangle.sink == Sink::pairs; }
-  static bool fills_block(const Part& part) {
-    return part.rectangle.sink == Sink::block || part.rectangle.sink == Sink::borrowed;
-  }
-
-  const G* first(const Part& part) const {
-    const auto& p = panel(part);
-    return p.g + part.rectangle.enters.begin * p.enter_stride +
-           part.rectangle.leaves.begin * p.leave_stride;
-  }
-
-  /// Axes of a part: k, e, l with these strides in the sums.
-  PanelAxes axes(const Part& part, std::int64_t k, std::int64_t e, std::int64_t l) const {
-    const auto& p = panel(part);
-    const auto &enters = part.rectangle.enters, &leaves = part.rectangle.leaves;
-    const bool whole = is_pairs(part);
-    return {Axis{p.batch, p.batch_stride, k},
-            Axis{whole ? p.enters : enters.size(), p.enter_stride, e},
-            Axis{whole ? p.leaves : leaves.size(), p.leave_stride, l},
-            Axis{p.repeats, p.repeat_stride, 0}, Axis{p.taps, p.tap_stride, 0}};
-  }
-  PanelAxes pair_axes(const Part& part) const {
-    const auto& p = panel(part);
-    return axes(part, p.enters * p.leaves, p.leaves, 1);
-  }
-
-  /// Blocks between groups; what several tensors have in one is added up, so it is not borrowed.
-  void group_blocks() {
-    std::map<std::pair<std::int32_t, std::int32_t>, std::size_t> known;
-    for (Part& part : parts_) {
-      if (!fills_block(part)) continue;
-      const auto source = part.rectangle.leaves.group, target = part.rectangle.enters.group;
-      const auto [at, fresh] = known.try_emplace({source, target}, blocks_.size());
-      part.rectangle.block = at->second;
-      if (fresh) {
-        blocks_.push_back(layout_.block_between(source, target));
-        filled_by_.emplace_back();
-      }
-      filled_by_[at->second].push_back(&part);
-    }
+  /// A tensor is borrowed where it lies, unless taps, or several tensors, are added up.
+  void make_matrices() {
     Region region;
     std::vector<Slot<double>> slots;
-    for (std::size_t id = 0; id < blocks_.size(); ++id) {
-      const Part& part = *filled_by_[id].front();
-      const bool own = filled_by_[id].size() > 1 || part.rectangle.sink == Sink::block;
-      slots.push_back(region.reserve<double>(own ? blocks_[id].stored() : 0));
+    for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
+      const auto& fillers = parts_.fillers_of[id];
+      const bool own = fillers.size() > 1 || fillers.front()->rectangle.sink == Sink::block;
+      slots.push_back(region.reserve<double>(own ? parts_.blocks[id].stored() : 0));
     }
     void* memory = region.bytes() > 0 ? machine_.device(region.bytes()) : nullptr;
-    const auto& begin = group_begin();
-    for (std::size_t id = 0; id < blocks_.size(); ++id) {
-      const Part& part = *filled_by_[id].front();
-      Matrix<G> matrix = shape_of(blocks_[id], begin);
+    for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
+      const Part& part = *parts_.fillers_of[id].front();
+      Matrix<G> matrix = parts_.shape_of(parts_.blocks[id]);
       if (slots[id].size > 0) {
         matrix.own = at(memory, slots[id]);
         matrix.stride = matrix.rows;
       } else {
-        matrix.borrowed = first(part);
-        matrix.stride = panel(part).enter_stride;
+        matrix.borrowed = parts_.first(part);
+        matrix.stride = parts_.panel(part).enter_stride;
       }
       matrices_.push_back(matrix);
     }
   }
 
-  std::vector<std::int64_t> group_begin() const {
-    const Partition& partition = layout_.partition();
-    std::vector<std::int64_t> begin(static_cast<std::size_t>(partition.groups()) + 1, 0);
-    for (const auto group : partition.group) ++begin[group + 1];
-    for (std::size_t g = 1; g < begin.size(); ++g) begin[g] += begin[g - 1];
-    return begin;
-  }
-  static Matrix<G> shape_of(const Block& block, const std::vector<std::int64_t>& begin) {
-    Matrix<G> matrix;
-    matrix.rows = block.rows;
-    matrix.columns = block.columns;
-    matrix.source = begin[block.source];
-    matrix.target = begin[block.target];
-    return matrix;
-  }
-
   bool is_borrowed(const Part& part) const {
-    return fills_block(part) && !matrices_[part.rectangle.block].own;
+    return part.fills_block() && !matrices_[part.rectangle.block].own;
   }
 
   /// One launch for the first tensor of every block, and for all that fills none; one more for each
@@ -141,14 +80,13 @@ class DeviceMerge {
   void take_sums() {
     std::vector<Sums<Machine, G, Sum>> further;
     std::vector<std::vector<Part*>> further_parts;
-    for (Part& part : parts_) {
+    for (Part& part : parts_.list) {
       if (is_borrowed(part)) continue;
-      if (!fills_block(part)) {
-        part.sum = sums_.add(first(part), sum_axes(part));
+      if (!part.fills_block()) {
+        part.sum = sums_.add(parts_.first(part), parts_.sum_axes(part));
         continue;
       }
-      const auto id = part.rectangle.block;
-      const auto& fillers = filled_by_[id];
+      const auto& fillers = parts_.fillers_of[part.rectangle.block];
       const auto turn = static_cast<std::size_t>(std::find(fillers.begin(), fillers.end(), &part) -
                                                  fillers.begin());
       while (further.size() < turn) {
@@ -156,71 +94,62 @@ class DeviceMerge {
         further_parts.emplace_back();
       }
       auto& sums = turn == 0 ? sums_ : further[turn - 1];
-      part.sum =
-          sums.add(first(part), axes(part, 0, blocks_[id].rows, 1), matrices_[id].own, turn > 0);
+      part.sum = sums.add(parts_.first(part), parts_.sum_axes(part),
+                          matrices_[part.rectangle.block].own, turn > 0);
       if (turn > 0) further_parts[turn - 1].push_back(&part);
     }
     sums_.run();
-    for (Part& part : parts_)
+    for (Part& part : parts_.list)
       if (!is_borrowed(part)) part.look = sums_.look(part.sum);
     for (std::size_t turn = 0; turn < further.size(); ++turn) {
       further[turn].run();
       for (Part* part : further_parts[turn]) part->look = further[turn].look(part->sum);
     }
-    monitor_.advance(input_.rows);
-  }
-
-  PanelAxes sum_axes(const Part& part) const {
-    switch (part.rectangle.sink) {
-      case Sink::enter_only:
-        return axes(part, 0, 1, 0);
-      case Sink::leave_only:
-        return axes(part, 0, 0, 1);
-      case Sink::pairs:
-        return pair_axes(part);
-      default:
-        return axes(part, 0, 0, 0);
-    }
+    monitor_.advance(rows_);
   }
 
   void inspect_borrowed() {
     std::vector<Wanted> wanted;
     std::vector<HalfSums> sums;
-    for (std::size_t id = 0; id < blocks_.size(); ++id) {
-      sums.push_back({std::vector<double>(static_cast<std::size_t>(blocks_[id].rows)),
-                      std::vector<double>(static_cast<std::size_t>(blocks_[id].columns))});
+    for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
+      const Block& block = parts_.blocks[id];
+      sums.push_back({std::vector<double>(static_cast<std::size_t>(block.rows)),
+                      std::vector<double>(static_cast<std::size_t>(block.columns))});
       if (!matrices_[id].own) wanted.push_back({static_cast<std::int32_t>(id), true, true});
     }
     if (wanted.empty()) return;
-    DeviceWeights<Machine, G> weights(machine_, matrices_, layout_.partition().group.size(),
-                                      monitor_);
+    DeviceWeights<Machine, G> weights(machine_, matrices_, neurons_, monitor_);
     const auto looks = weights.inspect(wanted, sums);
     for (std::size_t k = 0; k < wanted.size(); ++k) {
       const auto id = static_cast<std::size_t>(wanted[k].block);
-      filled_by_[id].front()->look = looks[k];
-      blocks_[id].row_sums = std::move(sums[id].left);
-      blocks_[id].column_sums = std::move(sums[id].right);
+      parts_.fillers_of[id].front()->look = looks[k];
+      parts_.blocks[id].row_sums = std::move(sums[id].left);
+      parts_.blocks[id].column_sums = std::move(sums[id].right);
     }
   }
 
   /// Positive entries, where there are others; false if some entry may not occur at all.
   bool take_counts() {
-    for (Part& part : parts_) {
+    for (Part& part : parts_.list) {
       if (part.look.usual) continue;
-      part.enter_count =
-          counts_.add(first(part), is_pairs(part) ? pair_axes(part) : axes(part, 0, 1, 0));
-      if (!is_pairs(part)) part.leave_count = counts_.add(first(part), axes(part, 0, 0, 1));
+      const G* first = parts_.first(part);
+      if (part.is_pairs()) {
+        part.enter_count = counts_.add(first, parts_.pair_axes(part));
+      } else {
+        part.enter_count = counts_.add(first, parts_.axes(part, 0, 1, 0));
+        part.leave_count = counts_.add(first, parts_.axes(part, 0, 0, 1));
+      }
     }
     counts_.run();
-    return std::all_of(parts_.begin(), parts_.end(), [&](const Part& part) {
+    return std::all_of(parts_.list.begin(), parts_.list.end(), [&](const Part& part) {
       return part.look.usual || counts_.look(part.enter_count).usual;
     });
   }
 
   void add(const Part& part) {
-    const auto& p = panel(part);
+    const auto& p = parts_.panel(part);
     const auto &enters = part.rectangle.enters, &leaves = part.rectangle.leaves;
-    if (is_pairs(part)) {
+    if (part.is_pairs()) {
       add_pairs(part);
       return;
     }
@@ -238,7 +167,7 @@ class DeviceMerge {
       for (std::int64_t l = 0; l < leaves.size(); ++l)
         ends_.leave(p.left[leaves.begin + l], static_cast<std::int64_t>(left[l]));
     }
-    const double* sums = fills_block(part) ? nullptr : sums_.result(part.sum);
+    const double* sums = part.fills_block() ? nullptr : sums_.result(part.sum);
     if (part.rectangle.sink == Sink::constant) ends_.add_constant(sums[0]);
     if (part.rectangle.sink == Sink::enter_only)
       for (std::int64_t e = 0; e < enters.size(); ++e)
@@ -249,7 +178,7 @@ class DeviceMerge {
   }
 
   void add_pairs(const Part& part) {
-    const auto& p = panel(part);
+    const auto& p = parts_.panel(part);
     const double* sums = sums_.result(part.sum);
     const double* counts = part.look.usual ? nullptr : counts_.result(part.enter_count);
     for (std::int64_t at = 0; at < p.batch * p.enters; ++at)
@@ -263,52 +192,43 @@ class DeviceMerge {
 
   /// False where such a block has a companion on the device.
   bool add_pair_blocks() {
-    const auto& begin = group_begin();
-    const std::size_t filled = blocks_.size();
+    const std::size_t filled = parts_.blocks.size();
     for (Block& block : ends_.pair_blocks()) {
-      for (std::size_t id = 0; id < filled; ++id)
-        if (blocks_[id].source == block.source && blocks_[id].target == block.target) return false;
-      matrices_.push_back(shape_of(block, begin));
+      const auto same = [&](const Block& other) {
+        return other.source == block.source && other.target == block.target;
+      };
+      if (std::any_of(parts_.blocks.begin(), parts_.blocks.end(), same)) return false;
       for (const double value : block.value) positive_ += value > 0;
-      blocks_.push_back(std::move(block));
+      matrices_.push_back(parts_.shape_of(block));
+      parts_.blocks.push_back(std::move(block));
     }
     std::vector<Block*> blocks;
     std::vector<Matrix<G>*> matrices;
-    for (std::size_t id = filled; id < blocks_.size(); ++id) {
-      blocks.push_back(&blocks_[id]);
+    for (std::size_t id = filled; id < parts_.blocks.size(); ++id) {
+      blocks.push_back(&parts_.blocks[id]);
       matrices.push_back(&matrices_[id]);
     }
     upload_blocks(machine_, blocks, matrices);
     return true;
   }
 
-  std::optional<Merged> finish() {
-    count_weights();
-    auto merged = ends_.finish(std::move(blocks_), positive_);
-    if (!merged) return std::nullopt;
-    const double scale = merged->blocks.blocks.empty() ? 1 : merged->blocks.blocks.front().scale;
-    auto weights = std::make_unique<DeviceWeights<Machine, G>>(
-        machine_, std::move(matrices_), layout_.partition().group.size(), monitor_);
-    weights->scale_by(scale);
-    return Merged{std::move(*merged), std::move(weights)};
-  }
-
   /// Positive weights of the blocks that panels fill.
   void count_weights() {
     std::vector<std::size_t> counted;
-    for (std::size_t id = 0; id < filled_by_.size(); ++id) {
-      const auto& fillers = filled_by_[id];
+    for (std::size_t id = 0; id < parts_.fillers_of.size(); ++id) {
+      const auto& fillers = parts_.fillers_of[id];
+      const Block& block = parts_.blocks[id];
       const bool usual = std::any_of(fillers.begin(), fillers.end(),
                                      [](const Part* part) { return part->look.usual; });
       if (usual) {
-        positive_ += blocks_[id].stored();
+        positive_ += block.stored();
       } else if (matrices_[id].own) {
         const Axis none{1, 0, 0};
-        counted.push_back(weight_counts_.add(
-            matrices_[id].own, {none, none, none, none, Axis{blocks_[id].stored(), 1, 0}}));
+        counted.push_back(weight_counts_.add(matrices_[id].own,
+                                             {none, none, none, none, Axis{block.stored(), 1, 0}}));
       } else {
         const double* entered = counts_.result(fillers.front()->enter_count);
-        for (std::int32_t b = 0; b < blocks_[id].columns; ++b)
+        for (std::int32_t b = 0; b < block.columns; ++b)
           positive_ += static_cast<std::int64_t>(entered[b]);
       }
     }
@@ -317,15 +237,23 @@ class DeviceMerge {
       positive_ += static_cast<std::int64_t>(weight_counts_.result(sum)[0]);
   }
 
+  std::optional<Merged> finish() {
+    auto merged = ends_.finish(std::move(parts_.blocks), positive_);
+    if (!merged) return std::nullopt;
+    auto weights = std::make_unique<DeviceWeights<Machine, G>>(machine_, std::move(matrices_),
+                                                               neurons_, monitor_);
+    if (const auto& blocks = merged->blocks.blocks; !blocks.empty())
+      weights->scale_by(blocks.front().scale);
+    return Merged{std::move(*merged), std::move(weights)};
+  }
+
   Machine& machine_;
   Monitor& monitor_;
-  const Panels<G>& input_;
-  PanelLayout<G> layout_;
+  std::size_t neurons_;
+  std::int64_t rows_;
   PanelEnds<G> ends_;
-  std::vector<Part> parts_;
-  std::vector<Block> blocks_;
-  std::vector<std::vector<Part*>> filled_by_;  ///< of every block that panels fill
-  std::vector<Matrix<G>> matrices_;
+  PanelParts<G> parts_;
+  std::vector<Matrix<G>> matrices_;  ///< of every block
   Sums<Machine, G, Sum> sums_;
   Sums<Machine, G, Count> counts_;
   Sums<Machine, double, Count> weight_counts_;

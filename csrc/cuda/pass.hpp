@@ -26,7 +26,7 @@ struct PassKernel {
 
   template <class Lane>
   PATHCOND_KERNEL void operator()(const Lane& lane, Shared& shared) const {
-    const Item& item = item_of(items, count, lane.block());
+    const Item& item = entry_of(items, count, lane.block());
     const Matrix<G>& matrix = matrices[item.matrix];
     const std::int64_t tile = lane.block() - item.first_tile;
     if (matrix.dense())
@@ -94,11 +94,11 @@ struct PassKernel {
     const float inverse = 1.0f / static_cast<float>(rows);
     const T* first = values + b0 * stride + a0;
     const auto read = [=](int flat) {
-      const auto [b, a] = Place2::of(flat, rows, inverse);
+      const auto [b, a] = Cell::of(flat, rows, inverse);
       return first[b * stride + a];
     };
     const auto use = [=, entry = shared.entry](int flat, T value, Seen& seen) {
-      const auto [b, a] = Place2::of(flat, rows, inverse);
+      const auto [b, a] = Cell::of(flat, rows, inverse);
       entry[b * kRow + a] = Read::read(static_cast<double>(value), seen);
     };
     if constexpr (Read::looks) return lane.fold(rows * columns, Seen{}, read, use);

@@ -14,8 +14,10 @@ std::optional<Solution> solve_on(Machine& machine, const DevicePanels& panels,
   if (options.method == Method::cd) return std::nullopt;
   return std::visit(
       [&]<class G>(const Panels<G>& input) {
-        const auto merge = [&](Monitor& monitor) {
-          return DeviceMerge<Machine, G>(machine, input, monitor).run();
+        const auto merge = [&](Monitor& monitor) -> std::optional<Merged> {
+          PanelLayout<G> layout(input);
+          if (!layout.arrange()) return std::nullopt;
+          return DeviceMerge<Machine, G>(machine, input, layout, monitor).run();
         };
         return pathcond::solve(input.rows, input.neurons, merge, options);
       },

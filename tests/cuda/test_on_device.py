@@ -91,25 +91,17 @@ def test_errors_leave_the_device_usable():
     assert_same(graph, g)
 
 
-def test_too_little_memory(model):
-    model.cuda()
-    before = [x.detach().clone() for x in model.parameters()]
-    graph = pc.trace(model, EXAMPLE.cuda())
-    g = pc.diag_g(model, EXAMPLE.cuda(), graph=graph)
+def test_too_little_memory():
+    graph = built([((700, 3), 0, None), ((700, 700, 9), 1, 0), ((4, 700), None, 1)])
+    g = torch.ones(graph.shape[0], device="cuda")
     torch.cuda.empty_cache()
     torch.cuda.set_per_process_memory_fraction(1e-9)
     try:
         with pytest.raises(pc.DeviceMemoryError):
-            for _ in range(1000):  # what is cached may do for a while
-                g = torch.stack([g, g])[0]
-                pc.solve(graph, g)
-                torch.cuda.empty_cache()
-    except torch.OutOfMemoryError:
-        pass
+            pc.solve(graph, g)
     finally:
         torch.cuda.set_per_process_memory_fraction(1.0)
-    assert all(map(torch.equal, before, model.parameters()))
-    assert pc.solve(graph, g).converged
+    assert bool((g == 1).all()) and pc.solve(graph, g).converged
 
 
 @pytest.mark.parametrize("options", [{}, {"round_to": "power_of_two"}])
