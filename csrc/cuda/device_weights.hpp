@@ -31,15 +31,15 @@ class DeviceWeights final : public Weights {
     task_slot_ = up_.reserve<Collapse<double>>(2 * n);
     x_ = up_.reserve<double>(static_cast<std::int64_t>(neurons));
     y_ = up_.reserve<double>(static_cast<std::int64_t>(neurons));
-    std::int64_t sums = 0, parts = 0, tiles = 0, largest = 0;
+    std::int64_t sums = 0, parts = 0, largest = 0;
     for (const auto& m : matrices_) {
       sums += m.rows + m.columns;
       parts += column_tiles(m) * m.rows + row_tiles(m) * m.columns;
-      tiles += pass_tiles(m);
+      inspected_tiles_ += pass_tiles(m);
       largest += absorb_tiles(m);
     }
     sums_ = down_.reserve<double>(sums);
-    seen_ = down_.reserve<Seen>(tiles);
+    seen_ = down_.reserve<Seen>(n);
     strongest_ = down_.reserve<Strongest>(sums);
     largest_ = down_.reserve<Largest>(largest);
     parts_ = inside_.reserve<double>(parts);
@@ -60,21 +60,25 @@ class DeviceWeights final : public Weights {
            const std::vector<double>& y, std::vector<HalfSums>& sums) override {
     copy(x, x_);
     copy(y, y_);
-    run<Add>(wanted, up_.device(x_), up_.device(y_));
+    start<Add>(wanted, up_.device(x_), up_.device(y_), nullptr);
+    machine_.wait();
     collect(wanted, sums);
   }
 
-  /// Half-sums at x = y = 1, and a look at the entries of every matrix wanted.
-  std::vector<Look> inspect(std::span<const Wanted> wanted, std::vector<HalfSums>& sums) {
-    run<Sum>(wanted, nullptr, nullptr);
+  /// Half-sums at x = y = 1, and a look at the entries of every matrix wanted; both are read, once
+  /// the machine has been waited for, by the other.
+  void start_inspection(std::span<const Wanted> wanted) {
+    auto* of_tiles = static_cast<Seen*>(
+        machine_.device(static_cast<std::size_t>(inspected_tiles_) * sizeof(Seen)));
+    start<Sum>(wanted, nullptr, nullptr, of_tiles);
+    machine_.launch(std::ssize(wanted),
+                    JoinSeenKernel<Item>{up_.device(item_slot_), of_tiles, down_.device(seen_)});
+    machine_.download(down_.host(seen_), down_.device(seen_), wanted.size() * sizeof(Seen));
+  }
+  std::vector<Look> inspection(std::span<const Wanted> wanted, std::vector<HalfSums>& sums) const {
     collect(wanted, sums);
     std::vector<Look> looks;
-    const Seen* seen = down_.host(seen_);
-    for (const Wanted& w : wanted) {
-      Seen all;
-      for (std::int64_t t = pass_tiles(matrices_[w.block]); t > 0; --t) all.join(*seen++);
-      looks.push_back(all.look());
-    }
+    for (std::size_t k = 0; k < wanted.size(); ++k) looks.push_back(down_.host(seen_)[k].look());
     return looks;
   }
 
@@ -181,9 +185,9 @@ class DeviceWeights final : public Weights {
     machine_.wait();
   }
 
-  /// The half-sums wanted, one after the other, left before right, in `sums_`.
+  /// The half-sums wanted, one after the other, left before right, to `sums_`.
   template <class Read>
-  void run(std::span<const Wanted> wanted, const double* x, const double* y) {
+  void start(std::span<const Wanted> wanted, const double* x, const double* y, Seen* seen) {
     std::vector<Item> items;
     std::vector<Collapse<double>> tasks;
     std::int64_t parts = 0, results = 0;
@@ -208,14 +212,12 @@ class DeviceWeights final : public Weights {
     }
     const std::int64_t tiles = number_tiles(items), second_tiles = number_tiles(tasks);
     tell(items, tasks);
-    machine_.launch(tiles, PassKernel<G, Read>{up_.device(matrix_slot_), up_.device(item_slot_),
-                                               static_cast<int>(items.size()), x, y, part_memory_,
-                                               down_.device(seen_)});
+    machine_.launch(tiles,
+                    PassKernel<G, Read>{up_.device(matrix_slot_), up_.device(item_slot_),
+                                        static_cast<int>(items.size()), x, y, part_memory_, seen});
     launch<Add>(machine_, up_.device(task_slot_), tasks.size(), second_tiles, nullptr);
-    if (Read::looks)
-      machine_.download(down_.host(seen_), down_.device(seen_),
-                        static_cast<std::size_t>(tiles) * sizeof(Seen));
-    fetch(sums_, results);
+    machine_.download(down_.host(sums_), down_.device(sums_),
+                      static_cast<std::size_t>(results) * sizeof(double));
   }
 
   void collect(std::span<const Wanted> wanted, std::vector<HalfSums>& sums) const {
@@ -266,6 +268,7 @@ class DeviceWeights final : public Weights {
   Slot<Strongest> strongest_;
   Slot<Largest> largest_;
   double* part_memory_ = nullptr;
+  std::int64_t inspected_tiles_ = 0;  ///< at most
 };
 
 }  // namespace pathcond::cuda

@@ -29,7 +29,6 @@ class DeviceMerge {
         rows_(input.rows),
         ends_(input, layout),
         parts_(input, layout),
-        sums_(machine),
         counts_(machine),
         weight_counts_(machine) {}
 
@@ -37,8 +36,10 @@ class DeviceMerge {
   /// another tensor.
   std::optional<Merged> run() {
     make_matrices();
-    take_sums();
-    inspect_borrowed();
+    start_sums();
+    start_inspection();
+    machine_.wait();
+    collect();
     if (!take_counts()) return std::nullopt;
     for (const Part& part : parts_.list) add(part);
     if (!add_pair_blocks()) return std::nullopt;
@@ -77,55 +78,44 @@ class DeviceMerge {
 
   /// One launch for the first tensor of every block, and for all that fills none; one more for each
   /// further tensor between the same groups.
-  void take_sums() {
-    std::vector<Sums<Machine, G, Sum>> further;
-    std::vector<std::vector<Part*>> further_parts;
+  void start_sums() {
     for (Part& part : parts_.list) {
       if (is_borrowed(part)) continue;
-      if (!part.fills_block()) {
-        part.sum = sums_.add(parts_.first(part), parts_.sum_axes(part));
-        continue;
+      double* to = nullptr;
+      if (part.fills_block()) {
+        const auto& fillers = parts_.fillers_of[part.rectangle.block];
+        part.turn = static_cast<std::size_t>(std::find(fillers.begin(), fillers.end(), &part) -
+                                             fillers.begin());
+        to = matrices_[part.rectangle.block].own;
       }
-      const auto& fillers = parts_.fillers_of[part.rectangle.block];
-      const auto turn = static_cast<std::size_t>(std::find(fillers.begin(), fillers.end(), &part) -
-                                                 fillers.begin());
-      while (further.size() < turn) {
-        further.emplace_back(machine_);
-        further_parts.emplace_back();
-      }
-      auto& sums = turn == 0 ? sums_ : further[turn - 1];
-      part.sum = sums.add(parts_.first(part), parts_.sum_axes(part),
-                          matrices_[part.rectangle.block].own, turn > 0);
-      if (turn > 0) further_parts[turn - 1].push_back(&part);
+      while (sums_.size() <= part.turn) sums_.emplace_back(machine_);
+      part.sum = sums_[part.turn].add(parts_.first(part), parts_.sum_axes(part), to, part.turn > 0);
     }
-    sums_.run();
-    for (Part& part : parts_.list)
-      if (!is_borrowed(part)) part.look = sums_.look(part.sum);
-    for (std::size_t turn = 0; turn < further.size(); ++turn) {
-      further[turn].run();
-      for (Part* part : further_parts[turn]) part->look = further[turn].look(part->sum);
-    }
-    monitor_.advance(rows_);
+    for (auto& sums : sums_) sums.start();
   }
 
-  void inspect_borrowed() {
-    std::vector<Wanted> wanted;
+  void start_inspection() {
+    for (std::size_t id = 0; id < parts_.blocks.size(); ++id)
+      if (!matrices_[id].own) borrowed_.push_back({static_cast<std::int32_t>(id), true, true});
+    weights_ = std::make_unique<DeviceWeights<Machine, G>>(machine_, matrices_, neurons_, monitor_);
+    if (!borrowed_.empty()) weights_->start_inspection(borrowed_);
+  }
+
+  void collect() {
+    for (Part& part : parts_.list)
+      if (!is_borrowed(part)) part.look = sums_[part.turn].look(part.sum);
     std::vector<HalfSums> sums;
-    for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
-      const Block& block = parts_.blocks[id];
+    for (const Block& block : parts_.blocks)
       sums.push_back({std::vector<double>(static_cast<std::size_t>(block.rows)),
                       std::vector<double>(static_cast<std::size_t>(block.columns))});
-      if (!matrices_[id].own) wanted.push_back({static_cast<std::int32_t>(id), true, true});
-    }
-    if (wanted.empty()) return;
-    DeviceWeights<Machine, G> weights(machine_, matrices_, neurons_, monitor_);
-    const auto looks = weights.inspect(wanted, sums);
-    for (std::size_t k = 0; k < wanted.size(); ++k) {
-      const auto id = static_cast<std::size_t>(wanted[k].block);
+    const auto looks = weights_->inspection(borrowed_, sums);
+    for (std::size_t k = 0; k < borrowed_.size(); ++k) {
+      const auto id = static_cast<std::size_t>(borrowed_[k].block);
       parts_.fillers_of[id].front()->look = looks[k];
       parts_.blocks[id].row_sums = std::move(sums[id].left);
       parts_.blocks[id].column_sums = std::move(sums[id].right);
     }
+    monitor_.advance(rows_);
   }
 
   /// Positive entries, where there are others; false if some entry may not occur at all.
@@ -167,7 +157,7 @@ class DeviceMerge {
       for (std::int64_t l = 0; l < leaves.size(); ++l)
         ends_.leave(p.left[leaves.begin + l], static_cast<std::int64_t>(left[l]));
     }
-    const double* sums = part.fills_block() ? nullptr : sums_.result(part.sum);
+    const double* sums = part.fills_block() ? nullptr : sums_[part.turn].result(part.sum);
     if (part.rectangle.sink == Sink::constant) ends_.add_constant(sums[0]);
     if (part.rectangle.sink == Sink::enter_only)
       for (std::int64_t e = 0; e < enters.size(); ++e)
@@ -179,7 +169,7 @@ class DeviceMerge {
 
   void add_pairs(const Part& part) {
     const auto& p = parts_.panel(part);
-    const double* sums = sums_.result(part.sum);
+    const double* sums = sums_[part.turn].result(part.sum);
     const double* counts = part.look.usual ? nullptr : counts_.result(part.enter_count);
     for (std::int64_t at = 0; at < p.batch * p.enters; ++at)
       for (std::int64_t l = 0; l < p.leaves; ++l) {
@@ -208,7 +198,9 @@ class DeviceMerge {
       blocks.push_back(&parts_.blocks[id]);
       matrices.push_back(&matrices_[id]);
     }
+    if (blocks.empty()) return true;
     upload_blocks(machine_, blocks, matrices);
+    weights_ = std::make_unique<DeviceWeights<Machine, G>>(machine_, matrices_, neurons_, monitor_);
     return true;
   }
 
@@ -240,11 +232,9 @@ class DeviceMerge {
   std::optional<Merged> finish() {
     auto merged = ends_.finish(std::move(parts_.blocks), positive_);
     if (!merged) return std::nullopt;
-    auto weights = std::make_unique<DeviceWeights<Machine, G>>(machine_, std::move(matrices_),
-                                                               neurons_, monitor_);
     if (const auto& blocks = merged->blocks.blocks; !blocks.empty())
-      weights->scale_by(blocks.front().scale);
-    return Merged{std::move(*merged), std::move(weights)};
+      weights_->scale_by(blocks.front().scale);
+    return Merged{std::move(*merged), std::move(weights_)};
   }
 
   Machine& machine_;
@@ -254,7 +244,9 @@ class DeviceMerge {
   PanelEnds<G> ends_;
   PanelParts<G> parts_;
   std::vector<Matrix<G>> matrices_;  ///< of every block
-  Sums<Machine, G, Sum> sums_;
+  std::unique_ptr<DeviceWeights<Machine, G>> weights_;
+  std::vector<Wanted> borrowed_;
+  std::vector<Sums<Machine, G, Sum>> sums_;  ///< of every turn
   Sums<Machine, G, Count> counts_;
   Sums<Machine, double, Count> weight_counts_;
   std::int64_t positive_ = 0;

@@ -15,6 +15,7 @@ namespace pathcond::cuda {
 struct Part {
   Rectangle rectangle;
   Look look{};
+  std::size_t turn = 0;                                   ///< among the parts added up in one block
   std::size_t sum = 0, enter_count = 0, leave_count = 0;  ///< numbers of sums
 
   bool is_pairs() const { return rectangle.sink == Sink::pairs; }

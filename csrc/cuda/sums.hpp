@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "cuda/collapse_plan.hpp"
+#include "cuda/join_seen.hpp"
 #include "cuda/memory.hpp"
 
 namespace pathcond::cuda {
@@ -17,7 +18,8 @@ void launch(Machine& machine, const Collapse<T>* tasks, std::size_t count, std::
 }
 
 /// Many sums over axes of arrays on the device, in two launches: the pieces of long sums are added
-/// up in the second. Results come to the host unless they are told to stay.
+/// up in the second. Results come to the host unless they are told to stay, and are there once the
+/// machine has been waited for.
 template <class Machine, class T, class Read>
 class Sums {
  public:
@@ -35,8 +37,7 @@ class Sums {
     return jobs_.size() - 1;
   }
 
-  /// Results and looks are there when this returns.
-  void run() {
+  void start() {
     if (jobs_.empty()) return;
     const std::int64_t tiles = number_tiles(first_);
     std::vector<Collapse<double>> second;
@@ -46,7 +47,8 @@ class Sums {
     Mirrored up;
     const auto first_slot = up.reserve<Collapse<T>>(std::ssize(first_));
     const auto second_slot = up.reserve<Collapse<double>>(std::ssize(second));
-    const auto seen_slot = down_.reserve<Seen>(tiles);
+    seen_ = down_.reserve<Seen>(std::ssize(first_));
+    const auto tile_slot = inside_.reserve<Seen>(tiles);
     auto* device =
         static_cast<unsigned char*>(machine_.device(up.bytes() + down_.bytes() + inside_.bytes()));
     auto* host = static_cast<unsigned char*>(machine_.host(up.bytes() + down_.bytes()));
@@ -72,22 +74,21 @@ class Sums {
     std::copy(first_.begin(), first_.end(), up.host(first_slot));
     std::copy(second.begin(), second.end(), up.host(second_slot));
     up.upload(machine_);
-    launch<Read>(machine_, up.device(first_slot), first_.size(), tiles, down_.device(seen_slot));
+    Seen* of_tiles = at(inside, tile_slot);
+    launch<Read>(machine_, up.device(first_slot), first_.size(), tiles, of_tiles);
     launch<Add>(machine_, up.device(second_slot), second.size(), second_tiles, nullptr);
+    machine_.launch(std::ssize(first_), JoinSeenKernel<Collapse<T>>{up.device(first_slot), of_tiles,
+                                                                    down_.device(seen_)});
     down_.download(machine_);
+  }
+  void run() {
+    start();
     machine_.wait();
-
-    for (std::size_t k = 0; k < jobs_.size(); ++k) {
-      Seen all;
-      for (std::int64_t t = 0; t < first_[k].tiles; ++t)
-        all.join(down_.host(seen_slot)[first_[k].first_tile + t]);
-      looks_.push_back(all.look());
-    }
   }
 
   const double* result(std::size_t sum) const { return down_.host(jobs_[sum].result); }
   /// What the entries of a sum looked like.
-  const Look& look(std::size_t sum) const { return looks_[sum]; }
+  Look look(std::size_t sum) const { return down_.host(seen_)[sum].look(); }
 
  private:
   struct Job {
@@ -100,9 +101,9 @@ class Sums {
   Machine& machine_;
   std::vector<Job> jobs_;
   std::vector<Collapse<T>> first_;
-  std::vector<Look> looks_;
   Mirrored down_;
   Region inside_;
+  Slot<Seen> seen_;
 };
 
 }  // namespace pathcond::cuda
