@@ -89,7 +89,7 @@ def reduced_diag_g(model: nn.Module, graph: RescalingGraph) -> list[Tensor | Red
     panels = graph.panels
 
     def ready(number: int, value: Tensor, exponent: int) -> None:
-        if panels is not None and not on_device(value):
+        if panels is not None and value.device.type == "cpu" and not on_device(value):
             reduction = reduced(panels[number][1], value.reshape(-1).numpy())
             if reduction is not None:
                 reductions[number] = reduction

@@ -48,11 +48,17 @@ class Step:
         return tensors(self.arguments)
 
     def call(self, replace: dict[int, torch.Tensor]) -> Any:
-        """Run the operator itself, with tensors taken from `replace` by value index."""
+        """Run the operator itself, with tensors taken from `replace` by value index.
+
+        Constant indices follow these to their device.
+        """
+        place = next((x.device for x in replace.values()), None)
 
         def real(x: Any) -> Any:
             if isinstance(x, Value):
                 return replace[x.index]
+            if isinstance(x, torch.Tensor):
+                return x if place is None else x.to(place)
             return [real(y) for y in x] if isinstance(x, (list, tuple)) else x
 
         schema = self.op._schema.arguments

@@ -5,6 +5,7 @@ import pytest
 import torch
 from test_emulated_arrays import EXAMPLE, LONGEST_AXIS, by_tensor, some_graph, some_weights
 from test_emulated_kernels import LARGE, SAME, built, weights
+from torch import nn
 from zoo import ZOO, graph_of
 
 import pathcond_native as pc
@@ -116,6 +117,29 @@ def test_a_model_is_rescaled_where_it_is(options, model, no_large_copies):
     for a, b in zip(model.parameters(), on_host.parameters(), strict=True):
         assert a.is_cuda
         torch.testing.assert_close(a, b.cuda(), rtol=1e-5, atol=0)
+
+
+class Shuffled(nn.Module):
+    """Channels in another order, by indices that lie on the model's device."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.last = nn.Linear(5, 8), nn.Linear(8, 8), nn.Linear(8, 3)
+        self.register_buffer("order", torch.tensor([3, 1, 0, 2, 7, 5, 6, 4]))
+
+    def forward(self, x):
+        x = torch.relu(self.first(x))[:, self.order]
+        return self.last(torch.relu(self.second(x)).index_select(1, self.order))
+
+
+def test_indices_on_the_device():
+    torch.manual_seed(0)
+    module, x = Shuffled(), torch.randn(4, 5)
+    on_host = pc.rescale(module, x)
+    module.cuda()
+    assert pc.rescale_(module, x.cuda()).neurons == 16
+    for a, b in zip(module.parameters(), on_host.parameters(), strict=True):
+        torch.testing.assert_close(a.cpu(), b, rtol=1e-5, atol=0)
 
 
 def test_cupy():
