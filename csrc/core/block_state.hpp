@@ -35,6 +35,9 @@ class BlockState final : public Objective {
   double total() const { return total_; }
   const SparsePattern& coarse_pattern() const { return coarse_pattern_; }
 
+  /// See `Weights`.
+  bool sweeps_pay() const { return weights_->sweeps_pay(problem_.levels()); }
+
   /// Multiplies e^u of the neurons of one group by t; half-sums over that group become stale.
   /// Products of e^u round anew each time: `evaluate` takes them from u again.
   void step(std::int32_t group, const double* t);

@@ -130,11 +130,12 @@ bool rank_one_steps(BlockState& state, Point& point, double target, Progress& pr
   return false;
 }
 
-/// Level sweeps with a coarse step, then Newton where they stall. Starts and ends at an evaluated
-/// point.
+/// Level sweeps with a coarse step, then Newton where they stall, or at once where reading level by
+/// level does not pay. Starts and ends at an evaluated point.
 Status level_sweeps(BlockState& state, Point& point, double target, Progress& progress) {
   if (progress.exhausted() || rank_one_steps(state, point, target, progress))
     return progress.status();
+  if (!state.sweeps_pay()) return newton(state, point, target, progress);
   LevelSweep sweeps(state);
   RateWatch rate;
   while (!(max_norm(point.gradient) <= target)) {

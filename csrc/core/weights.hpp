@@ -26,6 +26,9 @@ class Weights {
  public:
   virtual ~Weights() = default;
 
+  /// Whether sweeps, which read a few blocks at a time, pay in a problem of so many levels.
+  virtual bool sweeps_pay(std::int32_t levels) const = 0;
+
   /// The half-sums wanted, each from one read of its block. The sums have their sizes already.
   virtual void sum(std::span<const Wanted> wanted, const std::vector<double>& x,
                    const std::vector<double>& y, std::vector<HalfSums>& sums) = 0;

@@ -56,6 +56,16 @@ class DeviceWeights final : public Weights {
     for (auto& matrix : matrices_) matrix.scale = factor;
   }
 
+  /// Newton's method needs about twice as many reads as sweeps, but all blocks at once: sweeps pay
+  /// while what their launches cost on top, one per level, is below the time of one read. An
+  /// estimate, not measured: a launch and its copies take as long as reading 2^24 weights.
+  bool sweeps_pay(std::int32_t levels) const override {
+    constexpr std::int64_t kWeightsPerLaunch = 1 << 24;
+    std::int64_t all = 0;
+    for (const auto& m : matrices_) all += stored(m);
+    return (levels - 2) * kWeightsPerLaunch <= all;
+  }
+
   void sum(std::span<const Wanted> wanted, const std::vector<double>& x,
            const std::vector<double>& y, std::vector<HalfSums>& sums) override {
     copy(x, x_);
