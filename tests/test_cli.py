@@ -76,6 +76,24 @@ def test_info_says_what_is_installed():
     assert facts["packages"]["numpy"] is not None
 
 
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (("not built", ""), "not built in"),
+        (("no driver", ""), "built in, but no driver"),
+        (("driver too old", "it has 11.0"), "built in, but driver too old: it has 11.0"),
+        (("no device", ""), "built in, but no device"),
+        (("ready", "NVIDIA H100"), "NVIDIA H100"),
+    ],
+)
+def test_info_says_what_is_between_it_and_a_device(status, words, capsys, monkeypatch):
+    from pathcond_native.cli import info
+
+    monkeypatch.setattr(info._core, "cuda_status", lambda: status)
+    assert info.run(as_json=False) == 0
+    assert f"CUDA             {words}" in capsys.readouterr().out.splitlines()
+
+
 def test_info_imports_no_optional_package():
     done = python(
         "-c",
