@@ -76,6 +76,8 @@ void sum_over_parts(const Block& block, double* left, int threads, const Work& w
 
 }  // namespace
 
+bool Block::divisible() const { return part_count(*this) > 1; }
+
 void Block::gather(const double* x, double* right, int threads) const {
   for_parts(*this, threads, [&](std::int32_t begin, std::int32_t end, int) {
     for (std::int32_t b = begin; b < end; ++b) right[b] = column_sum(b, x);

@@ -36,6 +36,8 @@ struct Block {
   std::int64_t stored() const {
     return dense() ? static_cast<std::int64_t>(rows) * columns : ptr.back();
   }
+  /// Whether several threads work on one pass over the block.
+  bool divisible() const;
   /// The weights, in the order in which `value` holds or would hold them.
   std::vector<double> copied() const;
 

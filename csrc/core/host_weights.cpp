@@ -1,24 +1,49 @@
 #include "core/host_weights.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <limits>
+
+#include "core/parallel.hpp"
 
 namespace pathcond {
 
 void HostWeights::sum(std::span<const Wanted> wanted, const std::vector<double>& x,
                       const std::vector<double>& y, std::vector<HalfSums>& sums) {
-  for (const auto& [id, left, right] : wanted) {
-    const Block& block = problem_.blocks[id];
-    HalfSums& half = sums[id];
-    if (left && right)
+  const auto sum_block = [&](const Wanted& want, int threads) {
+    const Block& block = problem_.blocks[want.block];
+    HalfSums& half = sums[want.block];
+    if (want.left && want.right)
       block.gather_scatter(&x[source(block)], &y[target(block)], half.right.data(),
-                           half.left.data(), threads_);
-    else if (left)
-      block.scatter(&y[target(block)], half.left.data(), threads_);
+                           half.left.data(), threads);
+    else if (want.left)
+      block.scatter(&y[target(block)], half.left.data(), threads);
     else
-      block.gather(&x[source(block)], half.right.data(), threads_);
+      block.gather(&x[source(block)], half.right.data(), threads);
+  };
+  // Threads share a large block part by part, small ones block by block, the largest first.
+  std::vector<Wanted> small;
+  std::int64_t entries = 0;
+  for (const Wanted& want : wanted) {
+    const Block& block = problem_.blocks[want.block];
+    if (block.divisible()) {
+      sum_block(want, threads_);
+    } else {
+      small.push_back(want);
+      entries += block.stored();
+    }
     monitor_.advance(block.stored());
   }
+  const auto workers =
+      static_cast<int>(std::clamp<std::int64_t>(entries / kEntriesPerWorker, 1, threads_));
+  if (workers > 1)
+    std::stable_sort(small.begin(), small.end(), [&](const Wanted& a, const Wanted& b) {
+      return problem_.blocks[a.block].stored() > problem_.blocks[b.block].stored();
+    });
+  std::atomic<std::size_t> next = 0;
+  run_workers(workers, [&](int) {
+    for (std::size_t k = next++; k < small.size(); k = next++) sum_block(small[k], 1);
+  });
 }
 
 const std::vector<std::vector<double>>& HostWeights::originals() {
