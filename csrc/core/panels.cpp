@@ -17,6 +17,7 @@ namespace {
 
 /// Tasks are cut by entries, never by workers: no sum depends on the number of threads.
 constexpr std::int64_t kEntriesPerTask = 1 << 17;
+constexpr std::int64_t kMostTasksInPlace = 16;
 /// Thrown at an entry that is negative, infinite or NaN.
 struct InvalidEntry {};
 
@@ -103,7 +104,10 @@ class PanelMerge {
         size = axis == Cut::enters ? e : axis == Cut::leaves ? l : p.repeats;
         entries = e * l * p.depth();
       }
-      const std::int64_t step = std::max<std::int64_t>(1, kEntriesPerTask * size / entries);
+      std::int64_t step = std::max<std::int64_t>(1, kEntriesPerTask * size / entries);
+      // Every task over a matrix that stays in place has sums of its own over all rows.
+      if (rectangle.sink == Sink::borrowed)
+        step = std::max(step, (size + kMostTasksInPlace - 1) / kMostTasksInPlace);
       for (std::int64_t begin = 0; begin < size; begin += step)
         tasks_.push_back({r, begin, std::min(size, begin + step), {}, {}, {}, {}});
     }
