@@ -41,7 +41,10 @@ def extremes(x: Tensor) -> tuple[float, float]:
     """The smallest and the largest entry, 0 if there is none; waits for a device once."""
     if x.numel() == 0:
         return 0.0, 0.0
-    low, high = torch.stack(x.aminmax()).tolist()
+    low, high = x.aminmax()
+    if x.device.type == "cpu":
+        return float(low), float(high)
+    low, high = torch.stack((low, high)).tolist()
     return low, high
 
 
