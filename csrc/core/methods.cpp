@@ -1,0 +1,230 @@
+#include "core/methods.hpp"
+
+#include <cmath>
+
+#include "core/column_objective.hpp"
+#include "core/column_sweep.hpp"
+#include "core/level_sweep.hpp"
+#include "core/neuron_sweep.hpp"
+#include "core/newton.hpp"
+#include "core/rank_one.hpp"
+
+namespace pathcond {
+namespace {
+
+/// Decides when sweeps that converge linearly should give way to a second-order method.
+class RateWatch {
+ public:
+  /// True once the stationarity has shrunk too little two times in a row. A sweep is judged with
+  /// the one before it: forward and backward sweeps may differ.
+  bool too_slow(double gradient_norm) {
+    if (sweeps_ > 1) rate_ = std::sqrt(gradient_norm / before_previous_);
+    before_previous_ = std::exchange(previous_, gradient_norm);
+    slow_ = ++sweeps_ > kWarmUp && rate_ > kGoodRate ? slow_ + 1 : 0;
+    return slow_ >= 2;
+  }
+  /// Stationarity to be expected after one more sweep.
+  double predicted() const { return previous_ * std::min(1.0, rate_); }
+
+ private:
+  static constexpr int kWarmUp = 8;
+  /// With this rate Newton's method, conjugate gradients counted, needs about as many passes.
+  static constexpr double kGoodRate = 0.2;
+  double previous_ = 0, before_previous_ = 0;
+  double rate_ = 1;
+  int sweeps_ = 0, slow_ = 0;
+};
+
+/// `met`: whether the point meets the method's criterion; nothing else may be called converged.
+void finish(const Progress& progress, const Point& point, double passes, bool met,
+            Solution& solution) {
+  solution.objective = progress.unscale(point.value);
+  solution.gradient_norm = max_norm(point.gradient);
+  solution.history = progress.history();
+  solution.initial_objective = solution.history.front();
+  solution.sweeps = progress.sweeps();
+  solution.passes = passes;
+  if (met)
+    solution.status = Status::converged;
+  else if (solution.status == Status::converged)
+    solution.status = Status::stalled;
+}
+
+/// A start from which the methods need hundreds of steps, each bounded, if they arrive at all,
+/// gives way to u = 0 where F is lower. Starts and ends at an evaluated point.
+void leave_far_start(Objective& objective, Point& point, const Progress& progress) {
+  constexpr double kFar = 100;
+  if (progress.exhausted() || !(max_norm(point.u) > kFar)) return;
+  Point origin(point.u.size());
+  objective.evaluate(origin);
+  if (origin.value < point.value)
+    point = std::move(origin);
+  else
+    objective.evaluate(point);
+}
+
+/// Moves to the minimum of the rank-one model, again and again while that is worth its evaluations.
+/// Starts and ends at an evaluated point. True when the caller wants to stop.
+bool rank_one_steps(BlockState& state, Point& point, double target, Progress& progress) {
+  constexpr double kWorthwhile = 0.03;  // level sweeps do about as well from here on
+  double before = 0, now = max_norm(point.gradient);
+  do {
+    if (now <= target) return false;
+    auto model = RankOneModel::of(state);
+    const auto change = model ? model->minimum(0.1 * target) : std::nullopt;
+    if (!change) return false;
+    Point next(point.u.size());
+    for (std::size_t k = 0; k < next.u.size(); ++k) next.u[k] = point.u[k] + (*change)[k];
+    state.evaluate(next);
+    if (!(next.value <= point.value + point.rounding)) {
+      state.evaluate(point);
+      return false;
+    }
+    point = std::move(next);
+    before = std::exchange(now, max_norm(point.gradient));
+    if (progress.record(point.value, before)) return true;
+  } while (now <= kWorthwhile * before);
+  return false;
+}
+
+/// Level sweeps with a coarse step, then Newton where they stall, or at once where reading level by
+/// level does not pay. Starts and ends at an evaluated point.
+Status level_sweeps(BlockState& state, Point& point, double target, Progress& progress) {
+  if (progress.exhausted() || rank_one_steps(state, point, target, progress))
+    return progress.status();
+  if (!state.sweeps_pay()) return newton(state, point, target, progress);
+  LevelSweep sweeps(state);
+  RateWatch rate;
+  while (!(max_norm(point.gradient) <= target)) {
+    if (progress.exhausted()) return progress.status();
+    const auto outcome = sweeps.sweep();
+    if (!outcome.descended) {
+      point.u = state.u();
+      state.evaluate(point);
+      return newton(state, point, target, progress);
+    }
+    const bool stop = progress.record(outcome.objective, outcome.gradient_norm);
+    const bool slow = rate.too_slow(outcome.gradient_norm);
+    if (!stop && !slow && rate.predicted() > target) continue;
+    point.u = state.u();
+    state.evaluate(point);
+    if (stop) return progress.status();
+    if (slow) return newton(state, point, target, progress);
+  }
+  return Status::converged;
+}
+
+/// Sweeps of the paper's method until it stops. `sweep` returns an outcome, or nullopt where it
+/// cannot go on; then so does this.
+template <class Sweep, class Objective>
+bool run_cd(const Sweep& sweep, const Objective& objective, const Setting& setting,
+            Progress& progress, Solution& solution) {
+  bool stop = progress.exhausted(), converged = false;
+  while (!stop && !converged) {
+    const std::optional<ColumnSweep::Outcome> outcome = sweep();
+    if (!outcome) return false;
+    stop = progress.record(objective(), outcome->gradient_norm);
+    converged =
+        outcome->change < setting.tolerance && progress.status() != Status::stopped_by_callback;
+  }
+  solution.status = converged ? Status::converged : progress.status();
+  return true;
+}
+
+}  // namespace
+
+void solve_by_blocks(BlockProblem problem, std::unique_ptr<Weights> weights, const Setting& setting,
+                     Progress& progress, Solution& solution) {
+  const auto order = problem.order;
+  Point point(order.size());
+  for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
+  auto state =
+      weights ? BlockState(std::move(problem), std::move(weights), point.u)
+              : BlockState(std::move(problem), point.u, setting.options.threads, setting.monitor);
+  state.evaluate(point);
+  progress.start(point.value);
+  leave_far_start(state, point, progress);
+  const auto method =
+      setting.options.method == Method::newton
+          ? [](BlockState& s, Point& x, double t, Progress& p) { return newton(s, x, t, p); }
+          : level_sweeps;
+  solution.status = method(state, point, setting.target(), progress);
+  finish(progress, point, state.passes(), setting.met_by(point), solution);
+  // A group may move as a whole, neurons without a row with it: F does not feel them.
+  for (std::size_t k = 0; k < order.size(); ++k)
+    if (!solution.frozen[order[k]]) solution.u[order[k]] = point.u[k];
+  setting.watch.lap("sweeps");
+}
+
+void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Progress& progress,
+                      Solution& solution) {
+  Point point(solution.u.size());
+  point.u = solution.u;
+  ColumnObjective objective(problem, coarse_groups(problem), setting.monitor);
+  objective.evaluate(point);
+  progress.start(point.value);
+  leave_far_start(objective, point, progress);
+  bool stop = progress.exhausted();
+  if (setting.options.method == Method::automatic) {
+    ColumnSweep sweeps(problem, point.u, setting.monitor);
+    RateWatch rate;
+    bool slow = max_norm(point.gradient) <= setting.target();
+    while (!stop && !slow) {
+      const auto outcome = sweeps.sweep();
+      stop = progress.record(sweeps.objective(), outcome.gradient_norm);
+      slow = rate.too_slow(outcome.gradient_norm) || rate.predicted() <= setting.target();
+    }
+    point.u = sweeps.u();
+    objective.evaluate(point);
+  }
+  const auto sweeps = static_cast<double>(progress.sweeps());
+  solution.status = stop ? progress.status() : newton(objective, point, setting.target(), progress);
+  finish(progress, point, sweeps + objective.passes(), setting.met_by(point), solution);
+  solution.u = point.u;
+  setting.watch.lap("sweeps");
+}
+
+void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress& progress,
+                 bool started, Solution& solution) {
+  ColumnSweep sweeps(problem, solution.u, setting.monitor);
+  if (!started) progress.start(sweeps.objective());
+  run_cd([&] { return std::optional(sweeps.sweep()); }, [&] { return sweeps.objective(); }, setting,
+         progress, solution);
+  setting.watch.lap("sweeps");
+  Point point(solution.u.size());
+  point.u = sweeps.u();
+  ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0), setting.monitor);
+  objective.evaluate(point);
+  finish(progress, point, static_cast<double>(progress.sweeps()) + objective.passes(),
+         solution.status == Status::converged && std::isfinite(point.value), solution);
+  solution.u = point.u;
+  setting.watch.lap("certificate");
+}
+
+void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progress,
+                 Solution& solution) {
+  const auto order = problem.order;
+  Point point(order.size());
+  for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
+  NeuronSweep sweeps(problem, point.u, setting.options.threads, setting.monitor);
+  const bool in_range = sweeps.in_range();
+  if (in_range) progress.start(sweeps.objective());
+  const bool done =
+      in_range && run_cd([&] { return sweeps.sweep(); }, [&] { return sweeps.objective(); },
+                         setting, progress, solution);
+  point.u = sweeps.u();
+  for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
+  if (!done) {
+    solve_by_cd(to_columns(to_pairs(problem, solution.frozen)), setting, progress, in_range,
+                solution);
+    return;
+  }
+  setting.watch.lap("sweeps");
+  BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
+  state.evaluate(point);
+  finish(progress, point, sweeps.passes() + state.passes(),
+         solution.status == Status::converged && std::isfinite(point.value), solution);
+  setting.watch.lap("certificate");
+}
+
+}  // namespace pathcond
