@@ -14,7 +14,7 @@ import numpy as np
 
 import pathcond_native as pc
 
-from .record import Facts, Record, arguments, picture
+from .record import Facts, Record, arguments, canvas, picture
 
 STARTS = {
     "large output weight": (0.25, 0.1, 4.0),
@@ -106,32 +106,21 @@ def run(name: str) -> Facts:
 
 
 def plot(record: Record, path: Path | None) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, (left, middle, right) = pyplot.subplots(1, 3, figsize=(13, 4))
     every = SETTINGS["steps"] // SETTINGS["kept"]
-    for colour, (name, facts) in zip(("C0", "C1", "C2"), record.runs.items(), strict=True):
-        ideal = np.array(facts["ideal"])
-        middle.plot(*ideal.T, ":", color=colour)
-        for method, style in (("none", "--"), ("pathcond", "-")):
-            points = np.array(facts[method]["points"])
-            label = f"{name}, {'rescaled' if style == '-' else 'as it is'}"
-            left.semilogy(
-                every * np.arange(len(points)), facts[method]["losses"], style, color=colour
-            )
-            middle.plot(*np.array([lifted(x) for x in points]).T, style, color=colour)
-            right.plot(points[:, 0], points[:, 2], style, color=colour, label=label)
-    left.set(xlabel="step", ylabel="loss", title="loss")
-    middle.set(xlabel="u v", ylabel="b v", title="lifted space; dotted: idealised flow")
-    right.set(xlabel="u", ylabel="v", title="parameters")
-    right.legend(fontsize=7)
-    figure.tight_layout()
-    if path is not None:
-        figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    with canvas(3, path) as (left, middle, right):
+        for colour, (name, facts) in zip(("C0", "C1", "C2"), record.runs.items(), strict=True):
+            middle.plot(*np.array(facts["ideal"]).T, ":", color=colour)
+            for method, style in (("none", "--"), ("pathcond", "-")):
+                points = np.array(facts[method]["points"])
+                steps = every * np.arange(len(points))
+                left.semilogy(steps, facts[method]["losses"], style, color=colour)
+                middle.plot(*np.array([lifted(x) for x in points]).T, style, color=colour)
+                label = f"{name}, {'rescaled' if style == '-' else 'as it is'}"
+                right.plot(points[:, 0], points[:, 2], style, color=colour, label=label)
+        left.set(xlabel="step", ylabel="loss", title="loss")
+        middle.set(xlabel="u v", ylabel="b v", title="lifted space; dotted: idealised flow")
+        right.set(xlabel="u", ylabel="v", title="parameters")
+        right.legend(fontsize=7)
 
 
 def main() -> None:

@@ -8,7 +8,6 @@ the paper's ten sweeps, and rescaled once to the optimum. Every method with ever
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from torch import nn
 
 from .fashion import fashion_mnist
 from .methods import METHODS, prepare
+from .rates import best, by_rate, draw, names
 from .record import Facts, Record, arguments, picture
 from .training import Schedule, train
 
@@ -50,64 +50,19 @@ def epochs_to_target(facts: Facts) -> float:
     return float(np.argmax(reached)) + 1 if reached.any() else np.inf
 
 
-def summary(record: Record) -> dict[tuple[int, str], dict[float, list[float]]]:
-    """Per depth and method: learning rate to the epochs of every seed."""
-    found: dict[tuple[int, str], dict[float, list[float]]] = {}
-    for name, facts in record.runs.items():
-        depth, method, rate, _ = name.split("/")
-        rates = found.setdefault((int(depth), method), {})
-        rates.setdefault(float(rate), []).append(epochs_to_target(facts))
-    return found
-
-
-def plot(record: Record, path: Path | None) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    found = summary(record)
-    depths = sorted({depth for depth, _ in found})
-    figure, axes = pyplot.subplots(
-        1, len(depths) + 1, figsize=(3.2 * (len(depths) + 1), 3.6), sharey=True
-    )
-    for colour, method in zip(("C0", "C1", "C2", "C3"), METHODS, strict=True):
-        best = []
-        for ax, depth in zip(axes, depths, strict=False):
-            rates = found.get((depth, method), {})
-            median = [np.median(epochs) for epochs in rates.values()]
-            for k, epochs in enumerate(zip(*rates.values(), strict=False)):
-                ax.plot(list(rates), epochs, ".", color=colour, alpha=0.4, label=None if k else "")
-            ax.plot(list(rates), median, "-", color=colour)
-            ax.set(xscale="log", xlabel="learning rate", title=f"{depth} hidden layers")
-            best.append(min(median, default=np.inf))
-        axes[-1].plot(depths, best, "o-", color=colour, label=method)
-    axes[0].set(ylabel=f"epochs to {SETTINGS['target']:.0%} training accuracy")
-    axes[-1].set(xlabel="hidden layers", title="at the best learning rate")
-    axes[-1].legend(fontsize=8)
-    figure.tight_layout()
-    if path is not None:
-        figure.savefig(path, dpi=110)
-    pyplot.close(figure)
-
-
 def main() -> None:
     options = arguments(__doc__)
-    names = ["/".join(map(str, n)) for n in itertools.product(DEPTHS, METHODS, RATES, SEEDS)]
+    runs = names(DEPTHS, METHODS, RATES, SEEDS)
     if options.quick:
         SETTINGS.update(width=32, images=500, epochs=3, target=0.7)
-        names = ["/".join(map(str, n)) for n in itertools.product((3,), METHODS, (0.03,), (0,))]
+        runs = names((3,), METHODS, (0.03,), (0,))
     record = Record.open("figure2", SETTINGS, options)
-    if options.plot:
-        names = [name for name in names if name in record.runs]
-    record.run(names, run, "figure 2")
-    plot(record, picture("figure2", options))
-    for (depth, method), rates in sorted(summary(record).items()):
-        rate, epochs = min(rates.items(), key=lambda item: (np.median(item[1]), item[0]))
-        print(
-            f"{depth} hidden layers, {method:10s}: best learning rate {rate:g}, epochs "
-            f"{sorted(epochs)}"
-        )
+    record.run([n for n in runs if n in record.runs] if options.plot else runs, run, "figure 2")
+    found = by_rate(record, epochs_to_target)
+    quantity = f"epochs to {SETTINGS['target']:.0%} training accuracy"
+    draw(found, quantity, "hidden layers", "linear", picture("figure2", options))
+    for (depth, method), (rate, epochs) in sorted(best(found).items()):
+        print(f"{depth} hidden layers, {method:10s}: best rate {rate:g}, epochs {sorted(epochs)}")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from torch import nn
 
 import pathcond_native as pc
 
-from .record import Facts, Record, arguments, picture
+from .record import Facts, Record, arguments, canvas, picture
 
 LAYERS, MEAN_WIDTH = 8, 32
 # The criterion is flat where the variance is 1 / width, the largest where it is far below.
@@ -77,23 +77,14 @@ def correlations(record: Record) -> dict[str, float]:
 
 
 def plot(record: Record, path: Path | None) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    figure, axes = pyplot.subplots(figsize=(6, 4.5))
     rank = correlations(record)
-    for title in VARIANCES:
-        ratios = [facts["width_ratio"] for facts in record.runs.values()]
-        logs = [facts[title] for facts in record.runs.values()]
-        axes.plot(ratios, logs, ".", label=f"{title}, rank correlation {rank[title]:.2f}")
-    axes.set(xlabel="largest width / smallest width", ylabel="max |log λ|", xscale="log")
-    axes.legend()
-    figure.tight_layout()
-    if path is not None:
-        figure.savefig(path, dpi=120)
-    pyplot.close(figure)
+    with canvas(1, path) as (axes,):
+        for title in VARIANCES:
+            ratios = [facts["width_ratio"] for facts in record.runs.values()]
+            logs = [facts[title] for facts in record.runs.values()]
+            axes.plot(ratios, logs, ".", label=f"{title}, rank correlation {rank[title]:.2f}")
+        axes.set(xlabel="largest width / smallest width", ylabel="max |log λ|", xscale="log")
+        axes.legend()
 
 
 def main() -> None:

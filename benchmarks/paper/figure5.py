@@ -9,7 +9,6 @@ our reading. Every method with every learning rate.
 from __future__ import annotations
 
 import itertools
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -17,6 +16,7 @@ from torch import nn
 
 from .fashion import fashion_mnist
 from .methods import METHODS, prepare
+from .rates import best, by_rate, draw, names
 from .record import Facts, Record, arguments, picture
 from .training import Schedule, train
 
@@ -49,62 +49,25 @@ def run(name: str) -> Facts:
     return train(model, x, None, None, schedule, after_step)
 
 
-def final_losses(record: Record) -> dict[tuple[float, str], dict[float, list[float]]]:
-    """Per factor and method: learning rate to the final loss of every seed, infinite if lost."""
-    found: dict[tuple[float, str], dict[float, list[float]]] = {}
-    for name, facts in record.runs.items():
-        factor, method, rate, _ = name.split("/")
-        loss = facts["loss"][-1] if np.isfinite(facts["loss"][-1]) else np.inf
-        found.setdefault((float(factor), method), {}).setdefault(float(rate), []).append(loss)
-    return found
-
-
-def plot(record: Record, path: Path | None) -> None:
-    import matplotlib
-
-    matplotlib.use("Agg")
-    from matplotlib import pyplot
-
-    found = final_losses(record)
-    factors = sorted({factor for factor, _ in found})
-    figure, axes = pyplot.subplots(
-        1, len(factors) + 1, figsize=(3.2 * (len(factors) + 1), 3.6), sharey=True
-    )
-    for colour, method in zip(("C0", "C1", "C2", "C3"), METHODS, strict=True):
-        best = []
-        for ax, factor in zip(axes, factors, strict=False):
-            rates = found.get((factor, method), {})
-            median = [np.median(losses) for losses in rates.values()]
-            for losses in itertools.zip_longest(*rates.values(), fillvalue=np.nan):
-                ax.plot(list(rates), losses, ".", color=colour, alpha=0.4)
-            ax.plot(list(rates), median, "-", color=colour)
-            ax.set(xscale="log", xlabel="learning rate", title=f"compression {factor:g}")
-            best.append(min(median, default=np.inf))
-        axes[-1].plot(factors, best, "o-", color=colour, label=method)
-    axes[0].set(ylabel="final training loss", yscale="log")
-    axes[-1].set(xlabel="compression factor", title="at the best learning rate")
-    axes[-1].legend(fontsize=8)
-    figure.tight_layout()
-    if path is not None:
-        figure.savefig(path, dpi=110)
-    pyplot.close(figure)
+def final_loss(facts: Facts) -> float:
+    """The last training loss; infinite if training diverged."""
+    loss = facts["loss"][-1]
+    return float(loss) if np.isfinite(loss) else np.inf
 
 
 def main() -> None:
     options = arguments(__doc__)
-    names = ["/".join(map(str, n)) for n in itertools.product(FACTORS, METHODS, RATES, SEEDS)]
+    runs = names(FACTORS, METHODS, RATES, SEEDS)
     if options.quick:
         SETTINGS.update(images=300, epochs=2)
-        names = ["/".join(map(str, n)) for n in itertools.product((4.0,), METHODS, (0.1,), (0,))]
+        runs = names((4.0,), METHODS, (0.1,), (0,))
     record = Record.open("figure5", SETTINGS, options)
-    if options.plot:
-        names = [name for name in names if name in record.runs]
-    record.run(names, run, "figure 5")
-    plot(record, picture("figure5", options))
-    for (factor, method), rates in sorted(final_losses(record).items()):
-        rate, losses = min(rates.items(), key=lambda item: (np.median(item[1]), item[0]))
+    record.run([n for n in runs if n in record.runs] if options.plot else runs, run, "figure 5")
+    found = by_rate(record, final_loss)
+    draw(found, "final training loss", "compression", "log", picture("figure5", options))
+    for (factor, method), (rate, losses) in sorted(best(found).items()):
         shown = ", ".join(f"{loss:.4f}" for loss in sorted(losses))
-        print(f"compression {factor:g}, {method:10s}: best learning rate {rate:g}, loss {shown}")
+        print(f"compression {factor}, {method:10s}: best rate {rate:g}, loss {shown}")
 
 
 if __name__ == "__main__":

@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 import json
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -68,6 +69,24 @@ class Record:
         partial = self._path.with_suffix(".partial")
         partial.write_text(json.dumps(content, indent=1) + "\n")
         partial.replace(self._path)
+
+
+@contextmanager
+def canvas(panels: int, path: Path | None) -> Iterator[list[Any]]:
+    """Axes side by side; saved at the end, unless there is no path."""
+    import matplotlib
+
+    matplotlib.use("Agg")
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(1, panels, figsize=(3.4 * panels + 1, 3.8), squeeze=False)
+    try:
+        yield list(axes[0])
+        figure.tight_layout()
+        if path is not None:
+            figure.savefig(path, dpi=110)
+    finally:
+        pyplot.close(figure)
 
 
 def picture(name: str, options: argparse.Namespace) -> Path | None:

@@ -1,0 +1,59 @@
+"""Trainings named setting/method/learning rate/seed: every method with every learning rate."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import numpy as np
+
+from .methods import METHODS
+from .record import Facts, Record, canvas
+
+__all__ = ["best", "by_rate", "draw", "names"]
+
+Table = dict[tuple[str, str], dict[float, list[float]]]
+"""(setting, method): learning rate to the value of every seed."""
+
+
+def names(*parts: Iterable[object]) -> list[str]:
+    """All runs, the last part changing fastest."""
+    return ["/".join(map(str, name)) for name in itertools.product(*parts)]
+
+
+def by_rate(record: Record, value: Callable[[Facts], float]) -> Table:
+    """What `value` says of every run."""
+    found: Table = {}
+    for name, facts in record.runs.items():
+        setting, method, rate, _ = name.split("/")
+        found.setdefault((setting, method), {}).setdefault(float(rate), []).append(value(facts))
+    return found
+
+
+def best(found: Table) -> dict[tuple[str, str], tuple[float, list[float]]]:
+    """The learning rate with the smallest median, the smaller one of two, and its values."""
+    return {
+        key: min(rates.items(), key=lambda item: (np.median(item[1]), item[0]))
+        for key, rates in found.items()
+    }
+
+
+def draw(found: Table, quantity: str, setting: str, scale: str, path: Path | None) -> None:
+    """A panel per setting over the learning rates, and one at every method's best rate."""
+    settings = sorted({s for s, _ in found}, key=float)
+    with canvas(len(settings) + 1, path) as axes:
+        for colour, method in zip(("C0", "C1", "C2", "C3"), METHODS, strict=True):
+            medians = []
+            for ax, s in zip(axes, settings, strict=False):
+                rates = found.get((s, method), {})
+                median = [np.median(values) for values in rates.values()]
+                for values in itertools.zip_longest(*rates.values(), fillvalue=np.nan):
+                    ax.plot(list(rates), values, ".", color=colour, alpha=0.4)
+                ax.plot(list(rates), median, "-", color=colour)
+                ax.set(xscale="log", xlabel="learning rate", title=f"{setting} {s}", yscale=scale)
+                medians.append(min(median, default=np.inf))
+            axes[-1].plot([float(s) for s in settings], medians, "o-", color=colour, label=method)
+        axes[0].set(ylabel=quantity)
+        axes[-1].set(xlabel=setting, title="at the best learning rate", yscale=scale)
+        axes[-1].legend(fontsize=8)
