@@ -119,8 +119,9 @@ def test_callback_may_solve():
 @pytest.mark.parametrize("values", ["pairs", "general"])
 def test_interrupt_signal_ends_a_long_solve(values):
     code = """
-        import sys
+        import signal, sys
         import numpy as np, pathcond_native as pc
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a parent may ignore it
         r = np.random.default_rng(0)
         leave, enter = r.integers(0, 300, (2, 60000))
         import scipy.sparse as sp
