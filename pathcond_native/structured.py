@@ -129,7 +129,8 @@ def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list
         if not hasattr(tensor, "reshape"):
             raise InvalidInputError(f"g[{i}]: expected an array, got {type(tensor).__name__}")
         read = read_on_device if on_device(tensor) else read_weights
-        array, framework = read(tensor.reshape(-1), f"g[{i}]")
+        flat = tensor if getattr(tensor, "is_sparse", False) else tensor.reshape(-1)
+        array, framework = read(flat, f"g[{i}]")
         sizes.append(len(array))
         fits = panels is not None and sizes == expected[: i + 1]
         reduce_it = reduce and fits and not on_device(array)

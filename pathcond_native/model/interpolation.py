@@ -31,12 +31,13 @@ def _weights(step: Step, axis: int) -> Tensor:
     """
     x, arguments = step[_argument(step)], dict(step.arguments)
     n, others = x.shape[axis], {a: 1 for a in range(2, len(x.shape)) if a != axis}
+    # Two entries along the other axes: antialiasing goes wrong with one.
     if arguments.get("output_size") is not None:
         sizes = arguments["output_size"]
-        arguments["output_size"] = [s if a == axis else 1 for a, s in enumerate(sizes, 2)]
-    else:  # as few entries as give at least one
+        arguments["output_size"] = [s if a == axis else 2 for a, s in enumerate(sizes, 2)]
+    else:
         factors = arguments["scale_factors"]
-        others = {a: max(1, math.ceil(1 / factors[a - 2])) for a in others}
+        others = {a: math.ceil(2 / factors[a - 2]) + 1 for a in others}
     shape = [n, 1] + [others.get(a, n) for a in range(2, len(x.shape))]
     along = [n, 1] + [n if a == axis else 1 for a in range(2, len(shape))]
     basis = torch.eye(n, dtype=torch.float64).reshape(along).expand(shape)

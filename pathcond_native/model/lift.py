@@ -61,7 +61,7 @@ class Lift:
 
     def tensor(self, x: Tensor | float) -> Tensor:
         """Any real number or tensor in the dtype and on the device of the computation."""
-        return torch.as_tensor(x).to(self.device, self._dtype)
+        return torch.as_tensor(x, dtype=self._dtype, device=self.device)
 
     def ones(self, value: Value) -> Scaled:
         """A fresh input: ones throughout, stored as a single one."""

@@ -65,7 +65,7 @@ def moving_tensors(
             if key not in known:
                 _refuse_tensors(value, kind, key, name)
             elif known[key] and value is not None:
-                state = Moving(what, number, value, known[key], _origin(optimizer, key))
+                state = Moving(what, number, value, known[key], _origin(optimizer, parameter, key))
                 _check(state, parameter)
                 found.append(state)
     return found
@@ -107,11 +107,18 @@ def moved_values(
         yield x.tensor, new
 
 
-def _origin(optimizer: Optimizer, key: str) -> float:
-    """What Adagrad's sums of squares start from: no gradient's, so it is not rescaled."""
-    if isinstance(optimizer, torch.optim.Adagrad) and key == "sum":
-        return float(optimizer.defaults["initial_accumulator_value"])
-    return 0.0
+def _origin(optimizer: Optimizer, parameter: nn.Parameter, key: str) -> float:
+    """What Adagrad's sums of squares start from: no gradient's, so it is not rescaled.
+
+    The group knows, also after a checkpoint was loaded; the defaults are this object's.
+    """
+    if not (isinstance(optimizer, torch.optim.Adagrad) and key == "sum"):
+        return 0.0
+    of_parameter = next(
+        group for group in optimizer.param_groups if any(x is parameter for x in group["params"])
+    )
+    name = "initial_accumulator_value"
+    return float(of_parameter.get(name, optimizer.defaults[name]))
 
 
 def _rounded(value: float, like: Tensor) -> float:
@@ -126,6 +133,14 @@ def _check(x: Moving, parameter: nn.Parameter, remedy: str = "") -> None:
         raise InvalidInputError(
             f"optimizer: {x.name} is a {type(value.data).__name__} of layout {value.layout}; "
             f"expected a dense torch.Tensor{remedy}"
+        )
+    if value.device != parameter.device:
+        raise InvalidInputError(
+            f"optimizer: {x.name} is on {value.device}, the parameter on {parameter.device}"
+        )
+    if value.numel() > 1 and 0 in value.stride():
+        raise InvalidInputError(
+            f"optimizer: several entries of {x.name} share one place in memory{remedy}"
         )
     if value.shape != parameter.shape or not value.is_floating_point():
         raise InvalidInputError(

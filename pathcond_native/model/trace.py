@@ -45,7 +45,9 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
             arguments of ``model.forward``. Only shapes and dtypes matter.
 
     Returns:
-        The graph; it holds no parameter values and can be reused while they change.
+        The graph; it holds no parameter values and can be reused while they change. What decides
+        which entries meet is part of it: integer and boolean buffers, such as a table of indices,
+        and attributes that `forward` reads. Trace again when those change.
 
     Raises:
         InvalidInputError: `model` or `example_inputs` is unusable.

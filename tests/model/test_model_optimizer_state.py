@@ -226,3 +226,29 @@ def test_models_without_neurons():
 def test_powers_need_an_optimizer():
     with pytest.raises(InvalidInputError, match="powers: expected None where no optimizer"):
         rescale_(mlp(4, 5, 3), torch.randn(2, 4), powers={})
+
+
+@pytest.mark.parametrize("there", [0.0, 0.25])
+def test_adagrad_starts_where_its_checkpoint_says(there, monkeypatch):
+    """Loading takes the initial value of the sums along, into the groups and not the defaults."""
+    model, graph, log2 = network()
+    optimizer = optim.Adagrad(model.parameters(), initial_accumulator_value=0.5)
+    train(model, optimizer, range(3), SHAPE)
+    twin = copy.deepcopy(model)
+    loaded = optim.Adagrad(twin.parameters(), initial_accumulator_value=there)
+    loaded.load_state_dict(optimizer.state_dict())
+    choose(monkeypatch, log2)
+    for m, o in ((model, optimizer), (twin, loaded)):
+        o.zero_grad()
+        rescale_(m, batch(0, *SHAPE), graph=graph, optimizer=o)
+    for a, b in zip(optimizer.state.values(), loaded.state.values(), strict=True):
+        assert torch.equal(a["sum"], b["sum"])
+
+
+def test_a_gradient_whose_entries_share_memory():
+    model = mlp(3, 4, 2)
+    optimizer = optim.SGD(model.parameters(), 0.1)
+    weight = next(model.parameters())
+    weight.grad = torch.ones(1).expand(weight.shape)
+    with pytest.raises(InvalidInputError, match="share one place in memory"):
+        rescale_(model, torch.randn(1, 3), optimizer=optimizer)

@@ -211,6 +211,41 @@ def test_interpolation_of_large_images(mode, size):
     assert float(g[-1]) == pytest.approx(squares(398, size[0]) * squares(398, size[1]), rel=1e-9)
 
 
+@pytest.mark.parametrize("mode", ["bilinear", "bicubic"])
+@pytest.mark.parametrize("options", [{"size": (8, 11)}, {"size": (3, 9)}, {"scale_factor": 1.7}])
+def test_antialiased_interpolation(mode, options):
+    """Every bias reaches every position, through squared weights of the full map."""
+
+    def resized(x):
+        return functional.interpolate(x, mode=mode, antialias=True, **options)
+
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), Lambda(resized)).double()
+    x = torch.randn(1, 1, 5, 6, dtype=torch.float64)
+    basis = torch.eye(30, dtype=torch.float64).reshape(30, 1, 5, 6)
+    expected = float(resized(basis).square().sum())
+    assert float(diag_g(model, x)[-1]) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("factor", [1 / 161, 1 / 187])
+def test_interpolation_to_almost_nothing(factor):
+    def resized(x):
+        return functional.interpolate(x, scale_factor=factor, mode="nearest")
+
+    model = nn.Sequential(nn.Conv2d(1, 1, 1), nn.ReLU(), Lambda(resized)).double()
+    x = torch.randn(1, 1, 400, 400, dtype=torch.float64)
+    assert float(diag_g(model, x)[-1]) == float(resized(x).numel())
+
+
+@pytest.mark.parametrize("factor", [0.3, 1e-50, 1e39])
+def test_constants_keep_the_precision_of_the_computation(factor):
+    def scaled(x):
+        return x * factor
+
+    model = nn.Sequential(nn.Linear(3, 2), nn.ReLU(), Lambda(scaled)).double()
+    g = diag_g(model, torch.randn(1, 3, dtype=torch.float64))
+    assert float(g[-1]) == pytest.approx(factor**2, rel=1e-14)
+
+
 def test_a_parameter_that_is_an_output():
     class Returned(nn.Module):
         def __init__(self):
