@@ -18,11 +18,14 @@ def table(networks: dict[str, Facts]) -> str:
         ("max abs(dF/du)/p there", lambda f: f"{f['solve']['gradient']:.1e}"),
         ("**solve, to the optimum**", lambda f: f"**{_ms(f['solve']['seconds'])}**"),
         ("**by tensors, to the optimum**", lambda f: f"**{_ms(f['tensors']['seconds'])}**"),
+        ("solve: validate + merge + sweeps", lambda f: _stages(f["solve"]["stages"])),
+        ("by tensors: merge + sweeps", lambda f: _stages(f["tensors"]["stages"])),
         ("solve, the paper's ten sweeps", lambda f: _against(f["native_sweeps"])),
         ("PyTorch, the paper's ten sweeps", lambda f: _against(f["python_sweeps"])),
         ("Numba, the paper's ten sweeps", lambda f: _against(f["numba_sweeps"])),
         ("gap/p left by ten sweeps", lambda f: f"{f['python_sweeps']['gap']:.1e}"),
         ("SciPy L-BFGS-B, to gap/p 1e-9", lambda f: _against(f["lbfgsb"])),
+        ("bytes of B and g; of g", lambda f: _bytes(f["reading"]) + "; " + _bytes(f["reading_g"])),
         ("reading B and g once", lambda f: _against(f["reading"])),
         ("reading g once, against tensors", lambda f: _against(f["reading_g"])),
     ]
@@ -47,6 +50,14 @@ def table(networks: dict[str, Facts]) -> str:
 
 def _ms(seconds: float) -> str:
     return f"{1e3 * seconds:,.3g} ms" if seconds < 0.1 else f"{1e3 * seconds:,.0f} ms"
+
+
+def _stages(stages: Facts) -> str:
+    return " + ".join(f"{1e3 * seconds:.2f}" for seconds in stages.values()) + " ms"
+
+
+def _bytes(measured: Facts) -> str:
+    return f"{measured['bytes'] / 1e6:.1f} MB"
 
 
 def _against(measured: Facts) -> str:
