@@ -90,6 +90,7 @@ def solve(
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    max_scale: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     callback: typing.Any,
 ) -> Solution:
@@ -120,6 +121,7 @@ def solve_emulated(
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    max_scale: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     callback: typing.Any,
 ) -> Solution | None:
@@ -151,6 +153,7 @@ def solve_on_device(
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    max_scale: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     callback: typing.Any,
 ) -> Solution | None:
@@ -173,6 +176,7 @@ def solve_panels(
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    max_scale: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     callback: typing.Any,
 ) -> Solution | None:

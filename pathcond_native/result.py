@@ -34,7 +34,8 @@ class SolveResult:
     initial_objective: float
     """F at the starting point."""
     gradient_norm: float
-    """max_h |dF/du_h| / p at u, recomputed from the merged weights after the last step."""
+    """max_h |dF/du_h| / p at u, recomputed from the merged weights after the last step; with
+    `max_scale` over the neurons that are not held at the edge of what it allows."""
     sweeps: int
     """Sweeps done; a Newton step counts as one."""
     passes: float

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import operator
 import os
 from collections.abc import Callable
@@ -15,7 +16,7 @@ from pathcond_native.errors import InvalidInputError
 from pathcond_native.result import SolveResult
 from pathcond_native.structured import Graph, read_parts, solve_graph, whole
 
-__all__ = ["solve"]
+__all__ = ["check_solve_options", "solve"]
 
 
 def solve(
@@ -25,6 +26,7 @@ def solve(
     method: Literal["auto", "cd", "newton"] = "auto",
     tol: float | None = None,
     max_sweeps: int | None = None,
+    max_scale: float | None = None,
     u0: Any = None,
     threads: int | None = None,
     callback: Callable[[int, float, float], object] | None = None,
@@ -61,8 +63,12 @@ def solve(
         tol: "auto", "newton": max_h |dF/du_h| / p to reach (default 1e-12). "cd": the paper's
             sum_h |change of u_h| over one sweep (default 1e-2).
         max_sweeps: sweeps (or Newton steps) at most; default 10 for "cd", else 1000.
-        u0: (H,) starting point, default 0. "auto" and "newton" leave one that is far (beyond 100)
-            and worse than 0 for 0.
+        max_scale: >= 1; F is minimised over the u with every lambda_h = exp(u_h / 2) within
+            [1/max_scale, max_scale], so that a parameter changes by at most a factor
+            max_scale per entry of its row of B. Neurons at an edge that F pushes against it do not
+            count in gradients. Default: no bound.
+        u0: (H,) starting point, default 0, within what `max_scale` allows. "auto" and "newton"
+            leave one that is far (beyond 100) and worse than 0 for 0.
         threads: worker threads at most, default all that the process may use. The result does not
             depend on it.
         callback: called after every sweep as callback(sweep, objective, gradient_norm), the
@@ -89,6 +95,7 @@ def solve(
         "method": method,
         "tolerance": _real("tol", tol),
         "max_sweeps": _integer("max_sweeps", max_sweeps),
+        "max_scale": math.inf if max_scale is None else _real("max_scale", max_scale),
         "threads": _integer("threads", threads) or available_threads(),
         "u0": start,
         "callback": callback,
@@ -128,6 +135,11 @@ def solve(
         _incidence=incidence,
         _framework=framework,
     )
+
+
+def check_solve_options(options: dict[str, Any]) -> None:
+    """Raise as `solve` would; one neuron is enough for it to object."""
+    solve(np.array([[1.0], [-1.0]]), np.ones(2), **options)
 
 
 def _solve(

@@ -95,10 +95,10 @@ class Oracle:
         u = np.zeros(self.B.shape[1]) if u0 is None else np.array(u0, np.float64)
         for _ in range(sweeps):
             for neuron in range(len(u)):
-                u[neuron] += self._exact_step(self.shares(u), neuron)
+                u[neuron] += self.exact_step(self.shares(u), neuron)
         return u
 
-    def _exact_step(self, shares, neuron):
+    def exact_step(self, shares, neuron):
         """Root over s of sum_k (p k - d) S_k e^(k s) - d S_0, S_k: weight of the entries k."""
         column = self.dense[:, neuron]
         values = np.unique(column)

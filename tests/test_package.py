@@ -85,4 +85,12 @@ def test_docstring_names_every_argument():
     for name in parameters:
         assert f"\n        {name}: " in inspect.getdoc(pc.solve).replace("\n    ", "\n        ")
     keyword_only = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
-    assert keyword_only == ["method", "tol", "max_sweeps", "u0", "threads", "callback"]
+    assert keyword_only == [
+        "method",
+        "tol",
+        "max_sweeps",
+        "max_scale",
+        "u0",
+        "threads",
+        "callback",
+    ]

@@ -80,10 +80,11 @@ void check_arrays(const py::array& indptr, const py::array& indices, const py::a
 Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::array& indices,
                       const py::array& values, const py::array& g, const std::string& method,
                       std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps,
-                      std::vector<double> u0, int threads, const py::object& callback) {
+                      std::vector<double> u0, double max_scale, int threads,
+                      const py::object& callback) {
   check_arrays(indptr, indices, values, g);
   const auto options =
-      options_from(method, tolerance, max_sweeps, std::move(u0), threads, callback);
+      options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
   if (indices.dtype().is(py::dtype::of<std::int32_t>()))
     return for_values<std::int32_t>(rows, indptr, indices, values, g, options);
   if (indices.dtype().is(py::dtype::of<std::int64_t>()))
@@ -136,9 +137,9 @@ std::optional<Solution> run_panels(std::int32_t neurons, const Parts& parts,
 std::optional<Solution> solve_panels(std::int32_t neurons, const Parts& parts,
                                      const std::string& method, std::optional<double> tolerance,
                                      std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
-                                     int threads, const py::object& callback) {
+                                     double max_scale, int threads, const py::object& callback) {
   const auto options =
-      options_from(method, tolerance, max_sweeps, std::move(u0), threads, callback);
+      options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
   if (!parts.empty() && std::get<0>(parts[0]).dtype().is(py::dtype::of<float>()))
     return run_panels<float>(neurons, parts, options);
   return run_panels<double>(neurons, parts, options);
@@ -201,10 +202,11 @@ PYBIND11_MODULE(_core, module) {
       .def_property_readonly("status", [](const Solution& s) { return name(s.status); });
 
   module.def("solve", &solve_arrays, "rows"_a, "indptr"_a, "indices"_a, "values"_a, "g"_a,
-             py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a,
-             "callback"_a, "Solves for B in compressed sparse columns (arrays read in place).");
+             py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a,
+             "threads"_a, "callback"_a,
+             "Solves for B in compressed sparse columns (arrays read in place).");
   module.def("solve_panels", &solve_panels, "neurons"_a, "parts"_a, py::kw_only(), "method"_a,
-             "tolerance"_a, "max_sweeps"_a, "u0"_a, "threads"_a, "callback"_a,
+             "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a, "callback"_a,
              "Solves for tensors of g, each with the neurons that its channels enter and leave; "
              "None where that needs B itself, also to say what is wrong with g.");
   module.def("reduce", &reduce_part, "part"_a, "over_enters"_a, "over_leaves"_a,

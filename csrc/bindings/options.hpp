@@ -46,9 +46,9 @@ inline Progress::Callback wrap(const py::object& callback) {
 /// `callback` outlives the result.
 inline Options options_from(const std::string& method, std::optional<double> tolerance,
                             std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
-                            int threads, const py::object& callback) {
-  return {method_from(method), tolerance,   max_sweeps, std::move(u0), threads,
-          wrap(callback),      SignalPoll()};
+                            double max_scale, int threads, const py::object& callback) {
+  return {method_from(method), tolerance, max_sweeps,     std::move(u0),
+          max_scale,           threads,   wrap(callback), SignalPoll()};
 }
 
 /// Neurons that the channels of a panel enter or leave, batch x channels.

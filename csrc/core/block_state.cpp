@@ -275,10 +275,26 @@ void BlockState::hessian_product(const std::vector<double>& z, std::vector<doubl
 
 double BlockState::exponent_change(const std::vector<double>& z) { return 2 * max_norm(z); }
 
-SparseFactor BlockState::coarse_hessian(double damping) {
+/// Within a group, what is free is taken to have its share of every coupling.
+SparseFactor BlockState::coarse_hessian(double damping, const std::vector<char>& free) {
   const CoarseProblem coarse = coarse_problem();
-  auto point = pathcond::evaluate(coarse, std::vector<double>(coarse.share.size(), 0.0));
-  for (const auto c : coarse_of_neuron_) point.curvature[c] += damping;
+  const std::size_t n = coarse.share.size();
+  auto point = pathcond::evaluate(coarse, std::vector<double>(n, 0.0));
+  std::vector<double> all(n, 0.0), share(n, 0.0);
+  for (std::size_t k = 0; k < free.size(); ++k) {
+    all[coarse_of_neuron_[k]] += curvature_[k];
+    if (free[k]) share[coarse_of_neuron_[k]] += curvature_[k];
+  }
+  for (std::size_t c = 0; c < n; ++c) {
+    share[c] = all[c] > 0 ? share[c] / all[c] : 1;
+    point.curvature[c] *= share[c];
+    point.mean[c] *= share[c];
+  }
+  std::vector<double> shares(point.coupling.size(), 1.0);
+  for (const auto& link : coarse.links) shares[link.place] = share[link.a] * share[link.b];
+  for (std::size_t e = 0; e < shares.size(); ++e) point.coupling[e] *= shares[e];
+  for (std::size_t k = 0; k < free.size(); ++k)
+    if (free[k]) point.curvature[coarse_of_neuron_[k]] += damping;
   return {coarse_pattern_, point.curvature, std::move(point.coupling), std::move(point.mean)};
 }
 

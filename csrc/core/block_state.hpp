@@ -64,7 +64,7 @@ class BlockState final : public Objective {
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
   double exponent_change(const std::vector<double>& z) override;
-  SparseFactor coarse_hessian(double damping) override;
+  SparseFactor coarse_hessian(double damping, const std::vector<char>& free) override;
   std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_of_neuron_; }
   std::int32_t coarse_groups() const override { return problem_.coarse_groups; }

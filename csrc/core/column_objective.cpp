@@ -92,14 +92,16 @@ double ColumnObjective::exponent_change(const std::vector<double>& z) {
   return max_norm(product_);
 }
 
-/// Calls visit(merged row, its coarse groups, sum of the row's entries by coarse group).
+/// Calls visit(merged row, its coarse groups, sum of the row's entries by coarse group), with the
+/// entries of free neurons.
 template <class Visit>
-void ColumnObjective::for_each_coarse_row(const Visit& visit) {
+void ColumnObjective::for_each_coarse_row(const std::vector<char>& free, const Visit& visit) {
   std::vector<double> sum(static_cast<std::size_t>(coarse_groups_), 0.0);
   std::vector<std::int32_t> touched;
   for (std::size_t i = 0; i < pi_.size(); ++i) {
     touched.clear();
     for (auto k = row_ptr_[i]; k < row_ptr_[i + 1]; ++k) {
+      if (!free[row_neuron_[k]]) continue;
       const auto c = coarse_[row_neuron_[k]];
       if (std::find(touched.begin(), touched.end(), c) == touched.end()) touched.push_back(c);
       sum[c] += row_value_[k];
@@ -111,20 +113,21 @@ void ColumnObjective::for_each_coarse_row(const Visit& visit) {
 
 void ColumnObjective::build_coarse_pattern() {
   std::set<std::pair<std::int32_t, std::int32_t>> edges;
-  for_each_coarse_row([&](std::size_t, const auto& groups, const auto&) {
+  const std::vector<char> all(mean_.size(), 1);
+  for_each_coarse_row(all, [&](std::size_t, const auto& groups, const auto&) {
     for (std::size_t k = 0; k < groups.size(); ++k)
       for (std::size_t l = 0; l < k; ++l) edges.insert(std::minmax(groups[k], groups[l]));
   });
   coarse_pattern_.emplace(coarse_groups_, std::vector(edges.begin(), edges.end()));
 }
 
-SparseFactor ColumnObjective::coarse_hessian(double damping) {
+SparseFactor ColumnObjective::coarse_hessian(double damping, const std::vector<char>& free) {
   build_rows();
   if (!coarse_pattern_) build_coarse_pattern();
   count();
   const auto n = static_cast<std::size_t>(coarse_groups_);
   std::vector<double> curvature(n, 0.0), mean(n, 0.0), coupling(coarse_pattern_->entries(), 0.0);
-  for_each_coarse_row([&](std::size_t i, const auto& groups, const auto& sum) {
+  for_each_coarse_row(free, [&](std::size_t i, const auto& groups, const auto& sum) {
     for (std::size_t k = 0; k < groups.size(); ++k) {
       curvature[groups[k]] += pi_[i] * sum[groups[k]] * sum[groups[k]];
       for (std::size_t l = 0; l < k; ++l)
@@ -133,6 +136,7 @@ SparseFactor ColumnObjective::coarse_hessian(double damping) {
     }
   });
   for (std::size_t h = 0; h < mean_.size(); ++h) {
+    if (!free[h]) continue;
     mean[coarse_[h]] += mean_[h];
     curvature[coarse_[h]] += damping;
   }

@@ -17,7 +17,7 @@ class ColumnObjective final : public Objective {
   void evaluate(Point& point) override;
   void hessian_product(const std::vector<double>& z, std::vector<double>& out) override;
   double exponent_change(const std::vector<double>& z) override;
-  SparseFactor coarse_hessian(double damping) override;
+  SparseFactor coarse_hessian(double damping, const std::vector<char>& free) override;
   std::vector<Coupling> strong_couplings() override;
   const std::vector<std::int32_t>& coarse() const override { return coarse_; }
   std::int32_t coarse_groups() const override { return coarse_groups_; }
@@ -27,7 +27,7 @@ class ColumnObjective final : public Objective {
   void build_rows();
   void build_coarse_pattern();
   template <class Visit>
-  void for_each_coarse_row(const Visit& visit);
+  void for_each_coarse_row(const std::vector<char>& free, const Visit& visit);
   void count();
 
   const ColumnProblem& problem_;

@@ -16,8 +16,13 @@ constexpr double kNone = -std::numeric_limits<double>::infinity();
 
 }  // namespace
 
-ColumnSweep::ColumnSweep(const ColumnProblem& problem, std::vector<double> u, Monitor& monitor)
-    : problem_(problem), monitor_(monitor), u_(std::move(u)), weights_(row_weights(problem, u_)) {}
+ColumnSweep::ColumnSweep(const ColumnProblem& problem, const Box& box, std::vector<double> u,
+                         Monitor& monitor)
+    : problem_(problem),
+      box_(box),
+      monitor_(monitor),
+      u_(std::move(u)),
+      weights_(row_weights(problem, u_)) {}
 
 double ColumnSweep::objective() const {
   const double linear =
@@ -67,11 +72,15 @@ double ColumnSweep::step(std::size_t neuron, Weights& weights, Outcome& outcome)
   const auto [log_touched, mean] = add_up(0);
   const double log_rest = weights.log_rest(rows_between(first, last), log_touched);
   const double touched_share = 1 / (1 + std::exp(log_rest - log_touched));
-  outcome.gradient_norm = std::max(outcome.gradient_norm, std::abs(mean * touched_share - d / p));
+  outcome.gradient_norm = std::max(
+      outcome.gradient_norm, std::abs(box_.projected(u_[neuron], mean * touched_share - d / p)));
 
-  const double s = unit ? coordinate_step(p, d, log_O, log_I, log_rest)
-                        : general_step(p, d, log_rest, values, log_sum_);
+  const double end =
+      box_.clip(u_[neuron] + (unit ? coordinate_step(p, d, log_O, log_I, log_rest)
+                                   : general_step(p, d, log_rest, values, log_sum_)));
+  const double s = end - u_[neuron];
   if (s == 0) return 0;
+  u_[neuron] = end;
   for (std::size_t c = 0; c < values.size(); ++c)
     weights.multiply(rows_between(first + c, first + c + 1), values[c] * s);
   weights.set_total(log_rest, add_up(s).first);
@@ -89,9 +98,7 @@ ColumnSweep::Outcome ColumnSweep::sweep() {
       [&](auto& weights) {
         for (std::size_t h = 0; h < u_.size(); ++h) {
           if (problem_.frozen[h]) continue;
-          const double s = step(h, weights, outcome);
-          u_[h] += s;
-          outcome.change += std::abs(s);
+          outcome.change += std::abs(step(h, weights, outcome));
           monitor_.advance(2 * (problem_.class_ptr[problem_.class_begin[h + 1]] -
                                 problem_.class_ptr[problem_.class_begin[h]]));
         }

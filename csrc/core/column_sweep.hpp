@@ -2,13 +2,15 @@
 
 #include <vector>
 
+#include "core/box.hpp"
 #include "core/columns.hpp"
 #include "core/monitor.hpp"
 #include "core/row_weights.hpp"
 
 namespace pathcond {
 
-/// The paper's coordinate descent (Algorithm 3): neurons in order, each set to its exact minimiser.
+/// The paper's coordinate descent (Algorithm 3): neurons in order, each set to its exact minimiser
+/// within the box.
 /// The weights w_i = g_i exp((Bu)_i) are the state, so that a step multiplies instead of taking an
 /// exponential per row; they are rebuilt from u every kSweepsPerRebuild sweeps, and after sweeps
 /// that went far; their sum is taken afresh after every sweep. This bounds the drift to
@@ -20,7 +22,8 @@ class ColumnSweep {
     double gradient_norm;  ///< largest |dF/du_h| / p met just before the neuron's step
   };
 
-  ColumnSweep(const ColumnProblem& problem, std::vector<double> u, Monitor& monitor);
+  ColumnSweep(const ColumnProblem& problem, const Box& box, std::vector<double> u,
+              Monitor& monitor);
 
   Outcome sweep();
   /// F/p at the current point.
@@ -36,6 +39,7 @@ class ColumnSweep {
   double step(std::size_t neuron, Weights& weights, Outcome& outcome);
 
   const ColumnProblem& problem_;
+  Box box_;
   Monitor& monitor_;
   std::vector<double> u_;
   RowWeights weights_;

@@ -36,10 +36,10 @@ class RateWatch {
 };
 
 /// `met`: whether the point meets the method's criterion; nothing else may be called converged.
-void finish(const Progress& progress, const Point& point, double passes, bool met,
+void finish(const Progress& progress, const Point& point, const Box& box, double passes, bool met,
             Solution& solution) {
   solution.objective = progress.unscale(point.value);
-  solution.gradient_norm = max_norm(point.gradient);
+  solution.gradient_norm = box.stationarity(point);
   solution.history = progress.history();
   solution.initial_objective = solution.history.front();
   solution.sweeps = progress.sweeps();
@@ -65,43 +65,46 @@ void leave_far_start(Objective& objective, Point& point, const Progress& progres
 
 /// Moves to the minimum of the rank-one model, again and again while that is worth its evaluations.
 /// Starts and ends at an evaluated point. True when the caller wants to stop.
-bool rank_one_steps(BlockState& state, Point& point, double target, Progress& progress) {
+bool rank_one_steps(BlockState& state, const Box& box, Point& point, double target,
+                    Progress& progress) {
   constexpr double kWorthwhile = 0.03;  // level sweeps do about as well from here on
-  double before = 0, now = max_norm(point.gradient);
+  double before = 0, now = box.stationarity(point);
   do {
     if (now <= target) return false;
     auto model = RankOneModel::of(state);
     const auto change = model ? model->minimum(0.1 * target) : std::nullopt;
     if (!change) return false;
     Point next(point.u.size());
-    for (std::size_t k = 0; k < next.u.size(); ++k) next.u[k] = point.u[k] + (*change)[k];
+    for (std::size_t k = 0; k < next.u.size(); ++k) next.u[k] = box.clip(point.u[k] + (*change)[k]);
     state.evaluate(next);
     if (!(next.value <= point.value + point.rounding)) {
       state.evaluate(point);
       return false;
     }
     point = std::move(next);
-    before = std::exchange(now, max_norm(point.gradient));
+    before = std::exchange(now, box.stationarity(point));
     if (progress.record(point.value, before)) return true;
   } while (now <= kWorthwhile * before);
   return false;
 }
 
-/// Level sweeps with a coarse step, then Newton where they stall, or at once where reading level by
-/// level does not pay. Starts and ends at an evaluated point.
-Status level_sweeps(BlockState& state, Point& point, double target, Progress& progress) {
-  if (progress.exhausted() || rank_one_steps(state, point, target, progress))
+/// Level sweeps with a coarse step, then Newton where they stall or leave the box, or at once where
+/// reading level by level does not pay. Starts and ends at an evaluated point.
+Status level_sweeps(BlockState& state, const Box& box, Point& point, double target,
+                    Progress& progress) {
+  if (progress.exhausted() || rank_one_steps(state, box, point, target, progress))
     return progress.status();
-  if (!state.sweeps_pay()) return newton(state, point, target, progress);
+  if (!state.sweeps_pay()) return newton(state, box, point, target, progress);
   LevelSweep sweeps(state);
   RateWatch rate;
-  while (!(max_norm(point.gradient) <= target)) {
+  while (!(box.stationarity(point) <= target)) {
     if (progress.exhausted()) return progress.status();
+    const std::vector<double> before = state.u();
     const auto outcome = sweeps.sweep();
-    if (!outcome.descended) {
-      point.u = state.u();
+    if (!outcome.descended || !box.contains(state.u())) {
+      point.u = before;
       state.evaluate(point);
-      return newton(state, point, target, progress);
+      return newton(state, box, point, target, progress);
     }
     const bool stop = progress.record(outcome.objective, outcome.gradient_norm);
     const bool slow = rate.too_slow(outcome.gradient_norm);
@@ -109,7 +112,7 @@ Status level_sweeps(BlockState& state, Point& point, double target, Progress& pr
     point.u = state.u();
     state.evaluate(point);
     if (stop) return progress.status();
-    if (slow) return newton(state, point, target, progress);
+    if (slow) return newton(state, box, point, target, progress);
   }
   return Status::converged;
 }
@@ -144,12 +147,12 @@ void solve_by_blocks(BlockProblem problem, std::unique_ptr<Weights> weights, con
   state.evaluate(point);
   progress.start(point.value);
   leave_far_start(state, point, progress);
-  const auto method =
-      setting.options.method == Method::newton
-          ? [](BlockState& s, Point& x, double t, Progress& p) { return newton(s, x, t, p); }
-          : level_sweeps;
-  solution.status = method(state, point, setting.target(), progress);
-  finish(progress, point, state.passes(), setting.met_by(point), solution);
+  const auto method = setting.options.method == Method::newton
+                          ? [](BlockState& s, const Box& b, Point& x, double t,
+                               Progress& p) { return newton(s, b, x, t, p); }
+                          : level_sweeps;
+  solution.status = method(state, setting.box, point, setting.target(), progress);
+  finish(progress, point, setting.box, state.passes(), setting.met_by(point), solution);
   // A group may move as a whole, neurons without a row with it: F does not feel them.
   for (std::size_t k = 0; k < order.size(); ++k)
     if (!solution.frozen[order[k]]) solution.u[order[k]] = point.u[k];
@@ -166,9 +169,9 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
   leave_far_start(objective, point, progress);
   bool stop = progress.exhausted();
   if (setting.options.method == Method::automatic) {
-    ColumnSweep sweeps(problem, point.u, setting.monitor);
+    ColumnSweep sweeps(problem, setting.box, point.u, setting.monitor);
     RateWatch rate;
-    bool slow = max_norm(point.gradient) <= setting.target();
+    bool slow = setting.box.stationarity(point) <= setting.target();
     while (!stop && !slow) {
       const auto outcome = sweeps.sweep();
       stop = progress.record(sweeps.objective(), outcome.gradient_norm);
@@ -178,15 +181,17 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
     objective.evaluate(point);
   }
   const auto sweeps = static_cast<double>(progress.sweeps());
-  solution.status = stop ? progress.status() : newton(objective, point, setting.target(), progress);
-  finish(progress, point, sweeps + objective.passes(), setting.met_by(point), solution);
+  solution.status =
+      stop ? progress.status() : newton(objective, setting.box, point, setting.target(), progress);
+  finish(progress, point, setting.box, sweeps + objective.passes(), setting.met_by(point),
+         solution);
   solution.u = point.u;
   setting.watch.lap("sweeps");
 }
 
 void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress& progress,
                  bool started, Solution& solution) {
-  ColumnSweep sweeps(problem, solution.u, setting.monitor);
+  ColumnSweep sweeps(problem, setting.box, solution.u, setting.monitor);
   if (!started) progress.start(sweeps.objective());
   run_cd([&] { return std::optional(sweeps.sweep()); }, [&] { return sweeps.objective(); }, setting,
          progress, solution);
@@ -195,7 +200,7 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
   point.u = sweeps.u();
   ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0), setting.monitor);
   objective.evaluate(point);
-  finish(progress, point, static_cast<double>(progress.sweeps()) + objective.passes(),
+  finish(progress, point, setting.box, static_cast<double>(progress.sweeps()) + objective.passes(),
          solution.status == Status::converged && std::isfinite(point.value), solution);
   solution.u = point.u;
   setting.watch.lap("certificate");
@@ -206,7 +211,7 @@ void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progres
   const auto order = problem.order;
   Point point(order.size());
   for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
-  NeuronSweep sweeps(problem, point.u, setting.options.threads, setting.monitor);
+  NeuronSweep sweeps(problem, setting.box, point.u, setting.options.threads, setting.monitor);
   const bool in_range = sweeps.in_range();
   if (in_range) progress.start(sweeps.objective());
   const bool done =
@@ -222,7 +227,7 @@ void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progres
   setting.watch.lap("sweeps");
   BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
   state.evaluate(point);
-  finish(progress, point, sweeps.passes() + state.passes(),
+  finish(progress, point, setting.box, sweeps.passes() + state.passes(),
          solution.status == Status::converged && std::isfinite(point.value), solution);
   setting.watch.lap("certificate");
 }

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/block_state.hpp"
+#include "core/box.hpp"
 #include "core/columns.hpp"
 #include "core/monitor.hpp"
 #include "core/progress.hpp"
@@ -42,12 +43,13 @@ class Stopwatch {
 struct Setting {
   const Options& options;
   double tolerance;  ///< what `converged` is judged by
+  Box box;
   Monitor& monitor;
   Stopwatch& watch;
 
   /// What the methods aim at: whoever sums in another order should find the tolerance met too.
   double target() const { return 0.5 * tolerance; }
-  bool met_by(const Point& point) const { return max_norm(point.gradient) <= tolerance; }
+  bool met_by(const Point& point) const { return box.stationarity(point) <= tolerance; }
 };
 
 /// Rank-one steps, then level sweeps with a coarse step, then Newton where they stall; or Newton

@@ -27,9 +27,10 @@ double positive_root(double p, double d, double O, double I, double C) {
 
 }  // namespace
 
-NeuronSweep::NeuronSweep(const BlockProblem& problem, std::vector<double> u, int threads,
-                         Monitor& monitor)
+NeuronSweep::NeuronSweep(const BlockProblem& problem, const Box& box, std::vector<double> u,
+                         int threads, Monitor& monitor)
     : problem_(problem),
+      box_(box),
       threads_(threads),
       monitor_(monitor),
       group_of_(problem.neurons()),
@@ -107,11 +108,14 @@ bool NeuronSweep::step(std::int32_t group, std::size_t neuron, ColumnSweep::Outc
   const double p = problem_.rows, d = problem_.degree[neuron];
   const double C = total_ - O - I;
   if (!(C > kOutweighed * total_)) return false;
-  outcome.gradient_norm = std::max(outcome.gradient_norm, std::abs((O - I) / total_ - d / p));
-  const double s = O > 0 && I > 0 ? std::log(positive_root(p, d, O, I, C))
-                                  : coordinate_step(p, d, std::log(O), std::log(I), std::log(C));
+  outcome.gradient_norm = std::max(outcome.gradient_norm,
+                                   std::abs(box_.projected(u_[neuron], (O - I) / total_ - d / p)));
+  const double end = box_.clip(
+      u_[neuron] + (O > 0 && I > 0 ? std::log(positive_root(p, d, O, I, C))
+                                   : coordinate_step(p, d, std::log(O), std::log(I), std::log(C))));
+  const double s = end - u_[neuron];
   if (s == 0) return true;
-  u_[neuron] += s;
+  u_[neuron] = end;
   if (!(std::abs(u_[neuron]) <= kFarthest)) return false;
   outcome.change += std::abs(s);
   const double t = std::exp(s), before = y_[neuron];

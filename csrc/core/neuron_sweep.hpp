@@ -16,7 +16,8 @@ namespace pathcond {
 /// and where one has lost most of its size since.
 class NeuronSweep {
  public:
-  NeuronSweep(const BlockProblem& problem, std::vector<double> u, int threads, Monitor& monitor);
+  NeuronSweep(const BlockProblem& problem, const Box& box, std::vector<double> u, int threads,
+              Monitor& monitor);
 
   /// Whether u is near enough to 0 for sweeps at all.
   bool in_range() const { return in_range_; }
@@ -41,6 +42,7 @@ class NeuronSweep {
   }
 
   const BlockProblem& problem_;
+  Box box_;
   int threads_;
   Monitor& monitor_;
   std::vector<std::int32_t> group_of_, visit_;  ///< of every neuron; neurons in the order of B

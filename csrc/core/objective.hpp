@@ -35,8 +35,9 @@ class Objective {
   /// Largest |change of an exponent (Bu)_i|, or a bound on it, that a step along z makes.
   virtual double exponent_change(const std::vector<double>& z) = 0;
 
-  /// P^T (H + damping) P, factored; P repeats one shift per coarse group over its neurons.
-  virtual SparseFactor coarse_hessian(double damping) = 0;
+  /// P^T (H + damping) P, factored, or near it; P repeats one shift per coarse group over those of
+  /// its neurons that are free.
+  virtual SparseFactor coarse_hessian(double damping, const std::vector<char>& free) = 0;
   /// The strongest couplings of every neuron at the last point evaluated.
   virtual std::vector<Coupling> strong_couplings() = 0;
   /// Coarse group of every neuron.

@@ -16,6 +16,18 @@ namespace {
 
 using Vector = std::vector<double>;
 
+Vector starting_point(const Options& options, std::size_t neurons) {
+  Vector u = options.u0;
+  u.resize(neurons, 0.0);
+  Box::of(options.max_scale).clip(u);
+  return u;
+}
+
+Setting setting_of(const Options& options, Monitor& monitor, Stopwatch& watch) {
+  return {options, options.tolerance.value_or(default_tolerance(options.method)),
+          Box::of(options.max_scale), monitor, watch};
+}
+
 /// Minimises over a merged problem.
 void solve_merged(Merged merged, std::int32_t neurons, const Options& options, Monitor& monitor,
                   Stopwatch& watch, Solution& solution) {
@@ -24,7 +36,7 @@ void solve_merged(Merged merged, std::int32_t neurons, const Options& options, M
   solution.rows = ends.rows;
   solution.merged_rows = merged_rows;
   solution.frozen = ends.frozen;
-  solution.u = options.u0.empty() ? Vector(static_cast<std::size_t>(neurons), 0.0) : options.u0;
+  solution.u = starting_point(options, static_cast<std::size_t>(neurons));
   Progress progress(static_cast<double>(solution.rows), ends.log_scale,
                     options.max_sweeps.value_or(default_max_sweeps(options.method)),
                     options.callback);
@@ -32,8 +44,7 @@ void solve_merged(Merged merged, std::int32_t neurons, const Options& options, M
     solution.history = progress.history();
     return;
   }
-  const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
-                        monitor, watch};
+  const Setting setting = setting_of(options, monitor, watch);
   if (options.method == Method::cd)
     solve_by_cd(std::move(blocks), setting, progress, solution);
   else
@@ -53,16 +64,23 @@ void check(const Options& options, std::int64_t rows, std::int64_t columns, std:
   if (options.max_sweeps && *options.max_sweeps < 0)
     throw InvalidInput("max_sweeps: expected an integer >= 0, got " +
                        to_string(*options.max_sweeps));
+  if (!(options.max_scale >= 1))
+    throw InvalidInput("max_scale: expected a number >= 1, got " + to_string(options.max_scale));
   if (options.threads < 1)
     throw InvalidInput("threads: expected an integer >= 1, got " + to_string(options.threads));
   if (options.u0.empty() && columns > 0) return;
   if (static_cast<std::int64_t>(options.u0.size()) != columns)
     throw InvalidInput("u0: expected one entry per neuron (column of B), of which there are " +
                        to_string(columns) + ", got " + to_string(options.u0.size()));
-  for (const double value : options.u0)
+  const double farthest = 2 * std::log(options.max_scale) * (1 + 1e-12);
+  for (const double value : options.u0) {
     if (!(std::abs(value) <= kLargestStart))
       throw InvalidInput("u0: entries must be finite and at most 1e6 in size, got " +
                          to_string(value));
+    if (!(std::abs(value) <= farthest))
+      throw InvalidInput("u0: expected entries within 2 log(max_scale) = " + to_string(farthest) +
+                         " of 0, got " + to_string(value));
+  }
 }
 
 }  // namespace
@@ -126,7 +144,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
 
   solution.rows = summary.positive;
   solution.frozen = pairs ? pairs->frozen : columns->frozen;
-  solution.u = options.u0.empty() ? Vector(static_cast<std::size_t>(B.columns), 0.0) : options.u0;
+  solution.u = starting_point(options, static_cast<std::size_t>(B.columns));
   Progress progress(
       static_cast<double>(summary.positive), pairs ? pairs->log_scale : columns->log_scale,
       options.max_sweeps.value_or(default_max_sweeps(options.method)), options.callback);
@@ -135,8 +153,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
     return solution;
   }
 
-  const Setting setting{options, options.tolerance.value_or(default_tolerance(options.method)),
-                        monitor, watch};
+  const Setting setting = setting_of(options, monitor, watch);
   if (pairs && options.method != Method::cd) {
     solution.merged_rows = pairs->pairs();
     for (std::int32_t h = 0; h < pairs->neurons; ++h)

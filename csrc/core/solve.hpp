@@ -2,6 +2,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -31,6 +32,8 @@ struct Options {
   std::optional<std::int64_t> max_sweeps;
   /// Starting point; empty means 0.
   std::vector<double> u0;
+  /// Every lambda_h = exp(u_h / 2) stays within [1 / max_scale, max_scale].
+  double max_scale = std::numeric_limits<double>::infinity();
   int threads = 1;
   Progress::Callback callback;
   /// Called now and then on the calling thread; may throw to interrupt.
@@ -47,9 +50,11 @@ struct Solution {
   std::vector<double> u;         ///< H, u_h = 2 log lambda_h
   double objective = 0;          ///< F(u)
   double initial_objective = 0;  ///< F(u0)
-  double gradient_norm = 0;      ///< max |dF/du| / p at u, recomputed from the merged weights
-  std::int64_t sweeps = 0;       ///< sweeps and Newton steps
-  double passes = 0;  ///< reads of the merged weights after the merge, everything counted
+  /// max |dF/du| / p at u, recomputed from the merged weights; over the neurons that are not at an
+  /// edge of what `max_scale` allows, or that F does not push against it
+  double gradient_norm = 0;
+  std::int64_t sweeps = 0;  ///< sweeps and Newton steps
+  double passes = 0;        ///< reads of the merged weights after the merge, everything counted
   Status status = Status::converged;
   std::vector<std::uint8_t> frozen;                     ///< H: no row with g > 0 touches the neuron
   std::int64_t rows = 0;                                ///< p: rows with g > 0
@@ -77,7 +82,8 @@ std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
 template <class G>
 std::optional<Solution> solve(const Panels<G>& panels, const Options& options);
 
-/// Minimises F(u) = p log sum_i g_i exp((Bu)_i) - sum_i (Bu)_i over the rows with g_i > 0.
+/// Minimises F(u) = p log sum_i g_i exp((Bu)_i) - sum_i (Bu)_i over the rows with g_i > 0, and over
+/// the u that `max_scale` allows.
 /// Throws InvalidInput or NotCanonical before any work.
 template <class Index, class Value, class G>
 Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const Options& options);

@@ -8,12 +8,10 @@ from collections import deque
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import InvalidInputError
-from ..solver import solve
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .optimizer_state import moving_tensors
 from .report import RescaleReport
@@ -49,7 +47,7 @@ class PathConditioner:
         max_times: how many `step` makes at most; default no limit.
         powers: as for `rescale_`.
         options: ``strength``, ``round_to``, ``verify``, ``method``, ``tol``, ``max_sweeps``,
-            ``threads``, with the meaning and the defaults of `rescale_`.
+            ``max_scale``, ``threads``, with the meaning and the defaults of `rescale_`.
 
     Raises:
         InvalidInputError: an argument is unusable, or it is not known how the optimiser's state
@@ -172,10 +170,8 @@ def _check(options: dict[str, Any]) -> None:
                 f"{name}: no such option; expected some of {', '.join(_DEFAULTS)}"
             )
     all_options = {**_DEFAULTS, **options}
-    check_options(*(all_options[name] for name in ("strength", "round_to", "verify")))
-    # One neuron is enough for `solve` to object to its options: now, not after hours of training.
-    of_solve = {name: all_options[name] for name in ("method", "tol", "max_sweeps", "threads")}
-    solve(np.array([[1.0], [-1.0]]), np.ones(2), **of_solve)
+    strength, round_to, verify = map(all_options.pop, ("strength", "round_to", "verify"))
+    check_options(strength, round_to, verify, all_options)
 
 
 def _at_least_one(name: str, value: Any) -> int:

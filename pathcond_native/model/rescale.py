@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from ..errors import InvalidInputError, VerificationError
 from ..result import SolveResult
-from ..solver import solve
+from ..solver import check_solve_options, solve
 from ..structured import Reduced, WholeNeededError
 from .apply import derived_refreshed, rescaled_values
 from .diag_g import diag_g, reduced_diag_g
@@ -50,6 +50,7 @@ def rescale_(
     method: Literal["auto", "cd", "newton"] = "auto",
     tol: float | None = None,
     max_sweeps: int | None = None,
+    max_scale: float | None = None,
     strength: float = 1.0,
     round_to: RoundTo | None = None,
     verify: bool = True,
@@ -76,7 +77,8 @@ def rescale_(
             each parameter is rounded once.
         example_inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword
             arguments of ``model.forward``.
-        method, tol, max_sweeps, threads: passed to `pathcond_native.solve`.
+        method, tol, max_sweeps, max_scale, threads: passed to `pathcond_native.solve`; no λ leaves
+            [1/max_scale, max_scale], whatever `strength` and `round_to` are.
         strength: multiplies u; 0 leaves the model as it is, 1 goes to the optimum.
         round_to: "power_of_two" rounds every λ = exp(strength · u / 2) to a power of two. The
             outputs in evaluation mode then keep every bit, and verification demands that.
@@ -105,7 +107,9 @@ def rescale_(
         VerificationError: an output changed, or an entry left its dtype's range.
         After any exception the model and the optimiser have the bits they had before.
     """
-    check_options(strength, round_to, verify)
+    bounds: dict[str, Any] = {"max_scale": max_scale, "threads": threads}
+    options = {"method": method, "tol": tol, "max_sweeps": max_sweeps, **bounds}
+    check_options(strength, round_to, verify, options)
     if optimizer is None and powers is not None:
         raise InvalidInputError("powers: expected None where no optimizer is given")
     model = unwrapped(model)
@@ -133,18 +137,17 @@ def rescale_(
         if not any(isinstance(part, Reduced) or bool(part.any()) for part in g):
             return _nothing(graph, clock, "no path reaches an output")
         with clock.stage("solve"):
-            options: dict[str, Any] = {"method": method, "tol": tol, "threads": threads}
             try:
-                result = solve(graph, g, max_sweeps=max_sweeps, **options)
+                result = solve(graph, g, **options)
             except WholeNeededError:
                 g = diag_g(model, example_inputs, graph=graph)
-                result = solve(graph, g, max_sweeps=max_sweeps, **options)
+                result = solve(graph, g, **options)
         with clock.stage("evaluate"):
-            log2 = exponents(result._framework.to_numpy(result.u), strength, round_to)
+            u = result._framework.to_numpy(result.u)
+            log2 = exponents(u, strength, round_to, math.inf if max_scale is None else max_scale)
             reached = result
             if strength != 1.0 or round_to:  # F where the network is now: no sweep from there
-                u = 2.0 * math.log(2.0) * log2
-                reached = solve(graph, g, u0=u, max_sweeps=0, threads=threads)
+                reached = solve(graph, g, u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
         exact = round_to is not None
         moves = list(zip(moving, originals[len(parameters) :], strict=True))
         if verify:
@@ -189,8 +192,10 @@ def rescale(
     return result
 
 
-def check_options(strength: float, round_to: RoundTo | None, verify: bool) -> None:
-    """Raise unless they are what `rescale_` expects."""
+def check_options(
+    strength: float, round_to: RoundTo | None, verify: bool, of_solve: dict[str, Any]
+) -> None:
+    """Raise unless they are what `rescale_` and `solve` expect."""
     if isinstance(strength, bool) or not (
         isinstance(strength, (int, float, np.floating, np.integer)) and math.isfinite(strength)
     ):
@@ -198,6 +203,7 @@ def check_options(strength: float, round_to: RoundTo | None, verify: bool) -> No
     check_round_to(round_to)
     if not isinstance(verify, bool):
         raise InvalidInputError(f"verify: expected True or False, got {verify!r}")
+    check_solve_options(of_solve)
 
 
 def _apply(

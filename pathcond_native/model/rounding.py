@@ -28,10 +28,16 @@ def check_round_to(round_to: str | None) -> None:
         raise InvalidInputError(f"round_to: expected None or 'power_of_two', got {round_to!r}")
 
 
-def exponents(u: Array, strength: float, round_to: RoundTo | None) -> Array:
-    """log2 λ per neuron for λ = exp(strength · u / 2), shape (H,); integers if rounded."""
+def exponents(u: Array, strength: float, round_to: RoundTo | None, max_scale: float) -> Array:
+    """log2 λ per neuron for λ = exp(strength · u / 2), shape (H,); integers if rounded.
+
+    Where that is beyond [1/max_scale, max_scale], the λ within that is nearest.
+    """
     log2 = strength * u / (2.0 * math.log(2.0))
-    return np.asarray(np.rint(log2) if round_to else log2)
+    most = math.log2(max_scale)
+    if round_to:
+        log2, most = np.rint(log2), math.floor(most) if math.isfinite(most) else most
+    return np.clip(log2, -most, most)
 
 
 def power_of_two(exponent: Array) -> Array:

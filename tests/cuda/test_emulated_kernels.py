@@ -48,6 +48,14 @@ def weights(graph, seed=0, sigma=2.0, dtype=torch.float64):
     return torch.from_numpy(g).to(dtype)
 
 
+@pytest.mark.parametrize("max_scale", [1.05, 2.0, 50.0])
+def test_bounded_scales(max_scale, emulated):
+    graph = trace(mlp(20, 32, 16, 24, 5), torch.ones(1, 20))
+    result = assert_same(graph, weights(graph), emulated, max_scale=max_scale)
+    assert result.converged
+    assert float(result.scales.max()) <= max_scale
+
+
 @pytest.mark.parametrize(
     ("name", "model", "inputs"),
     [

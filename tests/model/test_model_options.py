@@ -152,6 +152,47 @@ def test_strength_and_rounding_combine():
     np.testing.assert_array_equal(ratio, k[:9])
 
 
+def scales_of(original, model):
+    """λ per hidden neuron of a multilayer perceptron, from its weights."""
+    layers = [[m for m in x if isinstance(m, nn.Linear)] for x in (original, model)]
+    return torch.cat(
+        [(new.bias / old.bias).detach() for old, new in zip(*layers, strict=True)][:-1]
+    )
+
+
+@pytest.mark.parametrize("strength", [1.0, 0.5, -1.0, 3.0])
+@pytest.mark.parametrize("max_scale", [1.0, 1.5, 3.0])
+def test_no_scale_leaves_its_bound(max_scale, strength):
+    original, x = spread(mlp(6, 9, 5, 3)).double(), torch.randn(2, 6).double()
+    graph = trace(original, x)
+    for round_to in (None, "power_of_two"):
+        model = copy.deepcopy(original)
+        report = rescale_(
+            model, x, graph=graph, max_scale=max_scale, strength=strength, round_to=round_to
+        )
+        scales = scales_of(original, model)
+        assert scales.log().abs().max() <= math.log(max_scale) + 1e-15
+        ends = [x for part in report.groups for x in (part.smallest_scale, part.largest_scale)]
+        assert max(ends) == pytest.approx(float(scales.max()), rel=1e-12)
+        assert min(ends) == pytest.approx(float(scales.min()), rel=1e-12)
+        if round_to:
+            assert torch.equal(scales.log2(), scales.log2().round())
+        if (strength, round_to) == (1.0, None):
+            assert report.gradient_norm <= 1e-12
+            assert scales.log().abs().max() == pytest.approx(math.log(max_scale), rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    "option", [{"max_scale": 0.5}, {"method": "best"}, {"tol": -1}, {"threads": 0}]
+)
+def test_options_of_solve_are_checked_before_the_model_is_run(option):
+    model, calls = mlp(2, 3, 2), []
+    model.register_forward_pre_hook(lambda *_: calls.append(1))
+    with pytest.raises(InvalidInputError, match=f"^{next(iter(option))}: expected"):
+        rescale_(model, torch.randn(1, 2), **option)
+    assert not calls
+
+
 @pytest.mark.parametrize("value", ["powers", 2, True, ""])
 def test_unknown_options_are_refused(value):
     with pytest.raises(InvalidInputError, match="round_to: expected None or 'power_of_two'"):

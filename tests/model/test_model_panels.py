@@ -22,6 +22,7 @@ OPTIONS = {
     "max_sweeps": None,
     "threads": 1,
     "u0": [],
+    "max_scale": np.inf,
     "callback": None,
 }
 

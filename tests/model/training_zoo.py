@@ -67,7 +67,7 @@ def train(model: nn.Module, optimizer: Optimizer, steps: range, shape: tuple[int
 
 def choose(monkeypatch, log2: np.ndarray) -> None:
     """Have every rescaling apply these exponents of two times `strength`, not the optimum's."""
-    monkeypatch.setattr(rescale, "exponents", lambda u, strength, round_to: strength * log2)
+    monkeypatch.setattr(rescale, "exponents", lambda u, strength, *_: strength * log2)
 
 
 def factors(graph: RescalingGraph, log2: np.ndarray) -> list[Tensor]:
