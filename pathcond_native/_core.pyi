@@ -124,9 +124,9 @@ def solve_emulated(
     max_scale: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     callback: typing.Any,
-) -> Solution | None:
+) -> tuple[Solution | None, int]:
     """
-    For tests: the kernels of solve_on_device, run on the host for tensors of g there.
+    For tests: the kernels of solve_on_device, run on the host for tensors of g there; also how often the host would have waited for a device.
     """
 
 def solve_on_device(

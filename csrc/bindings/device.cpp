@@ -7,6 +7,7 @@
 #include <functional>
 #include <string>
 #include <tuple>
+#include <utility>
 
 #include "bindings/options.hpp"
 #include "cuda/solve.hpp"
@@ -72,18 +73,17 @@ std::optional<Solution> solve_on_device(std::int32_t neurons, const std::string&
   return cuda::solve(panels, {device, stream}, memory_from(allocate), options);
 }
 
-std::optional<Solution> solve_emulated(std::int32_t neurons, const std::string& dtype,
-                                       const DeviceParts& parts, const Allocate& allocate,
-                                       bool descending, const std::string& method,
-                                       std::optional<double> tolerance,
-                                       std::optional<std::int64_t> max_sweeps,
-                                       std::vector<double> u0, double max_scale, int threads,
-                                       const py::object& callback) {
+std::pair<std::optional<Solution>, std::int64_t> solve_emulated(
+    std::int32_t neurons, const std::string& dtype, const DeviceParts& parts,
+    const Allocate& allocate, bool descending, const std::string& method,
+    std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
+    double max_scale, int threads, const py::object& callback) {
   const auto options =
       options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
   const auto panels = panels_from(neurons, dtype, parts);
   const py::gil_scoped_release release;
-  return cuda::solve_emulated(panels, descending, memory_from(allocate), options);
+  auto [solution, waits] = cuda::solve_emulated(panels, descending, memory_from(allocate), options);
+  return {std::move(solution), waits};
 }
 
 const char* name(cuda::State state) {
@@ -114,10 +114,12 @@ void bind_device(py::module_& module) {
       "max_scale"_a, "threads"_a, "callback"_a,
       "As solve_panels, for tensors of g on a CUDA device; None also where only the host can "
       "solve it.");
-  module.def("solve_emulated", &solve_emulated, "neurons"_a, "dtype"_a, "parts"_a, "allocate"_a,
-             py::kw_only(), "descending"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
-             "max_scale"_a, "threads"_a, "callback"_a,
-             "For tests: the kernels of solve_on_device, run on the host for tensors of g there.");
+  module.def(
+      "solve_emulated", &solve_emulated, "neurons"_a, "dtype"_a, "parts"_a, "allocate"_a,
+      py::kw_only(), "descending"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
+      "max_scale"_a, "threads"_a, "callback"_a,
+      "For tests: the kernels of solve_on_device, run on the host for tensors of g there; also "
+      "how often the host would have waited for a device.");
   module.def(
       "cuda_status",
       [] {

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "core/host_weights.hpp"
+#include "core/sweep_plan.hpp"
 
 namespace pathcond {
 
@@ -116,6 +117,19 @@ void BlockState::step(std::int32_t group, const double* t) {
   }
   for (const auto block : problem_.in_blocks[group]) half_[block].left_valid = false;
   for (const auto block : problem_.out_blocks[group]) half_[block].right_valid = false;
+}
+
+BlockState::Swept BlockState::sweep(Sweeper& sweeper, double total) {
+  const SweepPlan& plan = sweeper.plan();
+  for (const Wanted& given : plan.given)
+    if (!(given.left ? half_[given.block].left_valid : half_[given.block].right_valid))
+      return {0, total, 0, 0};
+  SweepPoint point{u_, x_, y_, half_, total};
+  const std::size_t steps = sweeper.sweep(point);
+  mark_steps(problem_, plan, steps, half_);
+  for (std::size_t s = 0; s < steps; ++s)
+    for (const Wanted& want : plan.steps[s].wanted) count(problem_.blocks[want.block]);
+  return {steps, point.total, point.gradient_norm, point.change};
 }
 
 void BlockState::shift(const std::vector<double>& coarse_shift) {

@@ -36,7 +36,20 @@ class BlockState final : public Objective {
   const SparsePattern& coarse_pattern() const { return coarse_pattern_; }
 
   /// See `Weights`.
-  bool sweeps_pay() const { return weights_->sweeps_pay(problem_.levels()); }
+  std::unique_ptr<Sweeper> level_sweeper(bool forward) {
+    return weights_->level_sweeper(problem_, forward);
+  }
+  std::unique_ptr<Sweeper> cd_sweeper(const Box& box) {
+    return weights_->cd_sweeper(problem_, box);
+  }
+  void bring_weights() { weights_->bring_to(problem_.blocks); }
+
+  /// What a sweeper's steps have come to; `total`: the sum of all weights.
+  struct Swept {
+    std::size_t steps;
+    double total, gradient_norm, change;
+  };
+  Swept sweep(Sweeper& sweeper, double total);
 
   /// Multiplies e^u of the neurons of one group by t; half-sums over that group become stale.
   /// Products of e^u round anew each time: `evaluate` takes them from u again.

@@ -15,7 +15,6 @@ class HostWeights final : public Weights {
   HostWeights(BlockProblem& problem, int threads, Monitor& monitor)
       : problem_(problem), threads_(threads), monitor_(monitor) {}
 
-  bool sweeps_pay(std::int32_t) const override { return true; }
   void sum(std::span<const Wanted> wanted, const std::vector<double>& x,
            const std::vector<double>& y, std::vector<HalfSums>& sums) override;
   double largest_exponent(const std::vector<double>& u) override;

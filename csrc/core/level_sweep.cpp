@@ -2,12 +2,9 @@
 
 #include <algorithm>
 
+#include "core/step.hpp"
+
 namespace pathcond {
-namespace {
-
-constexpr double kCancellation = 1e-6;
-
-}  // namespace
 
 double LevelSweep::step(std::int32_t level) {
   const BlockProblem& problem = state_.problem();
@@ -23,9 +20,8 @@ double LevelSweep::step(std::int32_t level) {
   for (std::size_t k = 0; k < flows_.share.size(); ++k)
     flows_.share[k] = problem.degree[first + k] / problem.rows;
   const double worst = flows_.stationarity(total_);
-  // Where the level outweighs everything else, the difference is rounding.
   double rest = total_ - flows_.touched();
-  if (!(rest > kCancellation * total_)) rest = state_.rest(first_group, last_group);
+  if (!(rest > kOutweighed * total_)) rest = state_.rest(first_group, last_group);
   total_ = level_total(flows_, total_, rest);
   level_steps(flows_, total_, t_);
   for (auto g = first_group; g < last_group; ++g)
@@ -41,8 +37,14 @@ LevelSweep::Outcome LevelSweep::sweep() {
   total_ = evaluate(state_.coarse_problem(), zero).total;
   const auto [before, rounding] = state_.value(total_);
   double worst = 0;
-  for (std::int32_t k = 0; k < levels; ++k)
-    worst = std::max(worst, step(forward_ ? k : levels - 1 - k));
+  std::int32_t k = 0;
+  if (Sweeper* there = there_[forward_].get()) {
+    const auto swept = state_.sweep(*there, total_);
+    k = static_cast<std::int32_t>(swept.steps);
+    total_ = swept.total;
+    worst = swept.gradient_norm;
+  }
+  for (; k < levels; ++k) worst = std::max(worst, step(forward_ ? k : levels - 1 - k));
   forward_ = !forward_;
   const CoarseProblem coarse = state_.coarse_problem();
   const auto shift = minimise(coarse);

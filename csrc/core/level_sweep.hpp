@@ -1,5 +1,6 @@
 #pragma once
 
+#include <memory>
 #include <vector>
 
 #include "core/block_state.hpp"
@@ -19,7 +20,8 @@ class LevelSweep {
   };
 
   /// `state` must have been evaluated.
-  explicit LevelSweep(BlockState& state) : state_(state) {}
+  explicit LevelSweep(BlockState& state)
+      : state_(state), there_{state.level_sweeper(false), state.level_sweeper(true)} {}
 
   Outcome sweep();
 
@@ -28,6 +30,7 @@ class LevelSweep {
   double step(std::int32_t level);
 
   BlockState& state_;
+  std::unique_ptr<Sweeper> there_[2];  ///< backward, forward, if the weights sweep themselves
   bool forward_ = true;
   double total_ = 0;
   LevelFlows flows_;

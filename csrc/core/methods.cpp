@@ -7,6 +7,7 @@
 #include "core/level_sweep.hpp"
 #include "core/neuron_sweep.hpp"
 #include "core/newton.hpp"
+#include "core/planned_sweep.hpp"
 #include "core/rank_one.hpp"
 
 namespace pathcond {
@@ -88,13 +89,12 @@ bool rank_one_steps(BlockState& state, const Box& box, Point& point, double targ
   return false;
 }
 
-/// Level sweeps with a coarse step, then Newton where they stall or leave the box, or at once where
-/// reading level by level does not pay. Starts and ends at an evaluated point.
+/// Level sweeps with a coarse step, then Newton where they stall or leave the box. Starts and ends
+/// at an evaluated point.
 Status level_sweeps(BlockState& state, const Box& box, Point& point, double target,
                     Progress& progress) {
   if (progress.exhausted() || rank_one_steps(state, box, point, target, progress))
     return progress.status();
-  if (!state.sweeps_pay()) return newton(state, box, point, target, progress);
   LevelSweep sweeps(state);
   RateWatch rate;
   while (!(box.stationarity(point) <= target)) {
@@ -206,30 +206,47 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
   setting.watch.lap("certificate");
 }
 
-void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progress,
-                 Solution& solution) {
+void solve_by_cd(BlockProblem problem, std::unique_ptr<Weights> weights, const Setting& setting,
+                 Progress& progress, Solution& solution) {
   const auto order = problem.order;
   Point point(order.size());
   for (std::size_t k = 0; k < order.size(); ++k) point.u[k] = solution.u[order[k]];
-  NeuronSweep sweeps(problem, setting.box, point.u, setting.options.threads, setting.monitor);
-  const bool in_range = sweeps.in_range();
-  if (in_range) progress.start(sweeps.objective());
-  const bool done =
-      in_range && run_cd([&] { return sweeps.sweep(); }, [&] { return sweeps.objective(); },
-                         setting, progress, solution);
-  point.u = sweeps.u();
-  for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
-  if (!done) {
-    solve_by_cd(to_columns(to_pairs(problem, solution.frozen)), setting, progress, in_range,
+  const auto by_blocks = [&](auto& sweeps) {
+    progress.start(sweeps.objective());
+    const bool done = run_cd([&] { return sweeps.sweep(); }, [&] { return sweeps.objective(); },
+                             setting, progress, solution);
+    point.u = sweeps.u();
+    for (std::size_t k = 0; k < order.size(); ++k) solution.u[order[k]] = point.u[k];
+    return done;
+  };
+  const auto by_rows = [&](const BlockProblem& blocks, bool started) {
+    solve_by_cd(to_columns(to_pairs(blocks, solution.frozen)), setting, progress, started,
                 solution);
-    return;
+  };
+  const auto end = [&](BlockState& state, double passes) {
+    setting.watch.lap("sweeps");
+    state.evaluate(point);
+    finish(progress, point, setting.box, passes + state.passes(),
+           solution.status == Status::converged && std::isfinite(point.value), solution);
+    setting.watch.lap("certificate");
+  };
+  if (max_norm(point.u) <= NeuronSweep::kFarthest && weights) {
+    BlockState state(std::move(problem), std::move(weights), point.u);
+    if (const auto sweeper = state.cd_sweeper(setting.box)) {
+      PlannedSweep sweeps(state, *sweeper);
+      if (by_blocks(sweeps)) return end(state, 0);
+      state.bring_weights();
+      return by_rows(state.problem(), true);
+    }
+    state.bring_weights();
+    problem = state.problem();
   }
-  setting.watch.lap("sweeps");
+  if (weights) weights->bring_to(problem.blocks);
+  NeuronSweep sweeps(problem, setting.box, point.u, setting.options.threads, setting.monitor);
+  if (!sweeps.in_range()) return by_rows(problem, false);
+  if (!by_blocks(sweeps)) return by_rows(problem, true);
   BlockState state(std::move(problem), point.u, setting.options.threads, setting.monitor);
-  state.evaluate(point);
-  finish(progress, point, setting.box, sweeps.passes() + state.passes(),
-         solution.status == Status::converged && std::isfinite(point.value), solution);
-  setting.watch.lap("certificate");
+  end(state, sweeps.passes());
 }
 
 }  // namespace pathcond

@@ -64,7 +64,7 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
 void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress& progress,
                  bool started, Solution& solution);
 /// The same on blocks; on merged rows from where numbers come near the end of their range.
-void solve_by_cd(BlockProblem problem, const Setting& setting, Progress& progress,
-                 Solution& solution);
+void solve_by_cd(BlockProblem problem, std::unique_ptr<Weights> weights, const Setting& setting,
+                 Progress& progress, Solution& solution);
 
 }  // namespace pathcond

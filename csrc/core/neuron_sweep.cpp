@@ -10,20 +10,8 @@
 namespace pathcond {
 namespace {
 
-/// Products of a few numbers within e^(+-this) stay in range.
-constexpr double kFarthest = 100;
 /// A sum of positive terms that has shrunk to this part of itself is taken afresh.
 constexpr double kCancellation = 1e-4;
-
-/// Where a neuron's rows outweigh all others by more, what is left of the total is rounding.
-constexpr double kOutweighed = 1e-6;
-
-/// The positive root t of (p-d) O t^2 - d C t - (p+d) I = 0, with both O and I positive.
-double positive_root(double p, double d, double O, double I, double C) {
-  const double flow = d * C, a = (p - d) * O, b = (p + d) * I;
-  const double root = std::sqrt(flow * flow + 4 * a * b);
-  return flow >= 0 ? (flow + root) / (2 * a) : 2 * b / (root - flow);
-}
 
 }  // namespace
 

@@ -16,6 +16,9 @@ namespace pathcond {
 /// and where one has lost most of its size since.
 class NeuronSweep {
  public:
+  /// Products of a few numbers within e^(+-this) stay in range.
+  static constexpr double kFarthest = 100;
+
   NeuronSweep(const BlockProblem& problem, const Box& box, std::vector<double> u, int threads,
               Monitor& monitor);
 

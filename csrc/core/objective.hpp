@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <limits>
@@ -58,7 +59,8 @@ inline double rounding_of(double size) {
 inline double max_norm(const std::vector<double>& vector) {
   double largest = 0;
   for (const double value : vector) {
-    if (!(std::abs(value) <= largest)) largest = std::abs(value);  // NaN must come through
+    if (std::isnan(value)) return value;
+    largest = std::max(largest, std::abs(value));
   }
   return largest;
 }

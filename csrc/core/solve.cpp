@@ -46,7 +46,7 @@ void solve_merged(Merged merged, std::int32_t neurons, const Options& options, M
   }
   const Setting setting = setting_of(options, monitor, watch);
   if (options.method == Method::cd)
-    solve_by_cd(std::move(blocks), setting, progress, solution);
+    solve_by_cd(std::move(blocks), std::move(merged.weights), setting, progress, solution);
   else
     solve_by_blocks(std::move(blocks), std::move(merged.weights), setting, progress, solution);
 }

@@ -72,7 +72,7 @@ struct Merged {
 };
 
 /// As below, for a problem of `rows` rows and `neurons` neurons that a backend merges; nullopt
-/// where it does not. A method of sweeps neuron by neuron needs blocks that hold their weights.
+/// where it does not.
 std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
                               const std::function<std::optional<Merged>(Monitor&)>& merge,
                               const Options& options);

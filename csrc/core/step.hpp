@@ -49,6 +49,66 @@ PATHCOND_HOST_DEVICE inline double step_for_total(double flow, double O, double 
   return flow > 0 ? (flow + sum) / (2 * O) : 2 * I / (sum - flow);
 }
 
+/// The same where nothing leaves the range of doubles.
+PATHCOND_HOST_DEVICE inline double plain_step_for_total(double flow, double O, double I) {
+  const double root = std::sqrt(flow * flow + 4 * O * I);
+  const double over = flow > 0 ? flow + root : 2 * I;
+  const double under = flow > 0 ? 2 * O : root - flow;
+  return over / under;
+}
+
+/// A step of a level, given the plain one: parts of an exact step decrease F too, longer ones could
+/// leave the range of doubles; 1 for neurons without a row left, or whose weights underflow.
+PATHCOND_HOST_DEVICE inline double bounded_step(double plain, double flow, double O, double I) {
+  constexpr double kLongestStep = 1e87;
+  double t = plain;
+  // The product O I may have underflowed: take the roots apart.
+  if (flow == 0 || !(t > 0 && std::isfinite(t))) t = step_for_total(flow, O, I);
+  if (!(t > 0 && std::isfinite(t))) return 1;
+  return t < 1 / kLongestStep ? 1 / kLongestStep : t > kLongestStep ? kLongestStep : t;
+}
+
+/// Where what a step touches outweighs everything else by more, the rest is rounding.
+inline constexpr double kOutweighed = 1e-6;
+
+/// A term of the sum whose root a level's total is, and its derivative in S: see `level_total`.
+struct LevelTerm {
+  double root, change;
+};
+PATHCOND_HOST_DEVICE inline LevelTerm level_term(double S, double share, double O, double I) {
+  constexpr double kSmallestRoot = 1e-300;
+  const double flow = share * S;
+  const double root = std::sqrt(flow * flow + 4 * O * I);
+  return {root, share * flow / (root > kSmallestRoot ? root : kSmallestRoot)};
+}
+
+/// The root S of S = rest + roots(S).root, where roots(S) adds up the terms of all neurons of a
+/// level. S - rest - roots is concave and not positive at `rest`: Newton's iterates climb to the
+/// root from below, wherever below they start.
+template <class Roots>
+PATHCOND_KERNEL double level_root(double total, double rest, const Roots& roots) {
+  double S = total;
+  for (int iteration = 0; iteration < 100; ++iteration) {
+    const LevelTerm sum = roots(S);
+    const double slope = 1 - sum.change;
+    // A level that holds every row, each neuron one-sided: F is flat, any total will do.
+    if (!(slope > 1e-14)) return S;
+    const double newton = S - (S - rest - sum.root) / slope;
+    const double next = newton > rest ? newton : rest;
+    const bool settled = std::abs(next - S) <= 1e-16 * S || (iteration > 0 && next <= S);
+    S = next;
+    if (settled) break;
+  }
+  return S;
+}
+
+/// The positive root t of (p-d) O t^2 - d C t - (p+d) I = 0, with both O and I positive.
+PATHCOND_HOST_DEVICE inline double positive_root(double p, double d, double O, double I, double C) {
+  const double flow = d * C, a = (p - d) * O, b = (p + d) * I;
+  const double root = std::sqrt(flow * flow + 4 * a * b);
+  return flow >= 0 ? (flow + root) / (2 * a) : 2 * b / (root - flow);
+}
+
 /// Minimiser over s of p log(C + sum_k S_k exp(values[k] s)) - d s for any column values: the
 /// root of the convex function's derivative by Newton's method inside a bracket. {+1, -2} makes it
 /// a cubic in e^s. Zero when F is flat or has no minimiser.

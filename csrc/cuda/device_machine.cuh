@@ -2,8 +2,10 @@
 
 #include <cuda_runtime.h>
 
+#include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "cuda/device_lane.cuh"
 #include "cuda/memory.hpp"
@@ -40,14 +42,19 @@ class CurrentDevice {
 /// The caller's device and stream. Nothing is waited for until a result is read.
 class DeviceMachine {
  public:
-  DeviceMachine(Memory memory, cudaStream_t stream) : memory_(std::move(memory)), stream_(stream) {}
+  DeviceMachine(Memory memory, cudaStream_t stream)
+      : device_(std::move(memory.device)), host_(std::move(memory.host)), stream_(stream) {}
   /// The memory is given back: nothing may use it any more, whatever has been thrown.
   ~DeviceMachine() { cudaStreamSynchronize(stream_); }
   DeviceMachine(const DeviceMachine&) = delete;
   DeviceMachine& operator=(const DeviceMachine&) = delete;
 
-  void* device(std::size_t bytes) const { return memory_.device(bytes); }
-  void* host(std::size_t bytes) const { return memory_.host(bytes); }
+  void expect(const Need& need) {
+    device_.expect(need.device);
+    host_.expect(need.host);
+  }
+  void* device(std::size_t bytes) { return device_.take(bytes); }
+  void* host(std::size_t bytes) { return host_.take(bytes); }
   void upload(void* to, const void* from, std::size_t bytes) const {
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying to it");
   }
@@ -58,15 +65,80 @@ class DeviceMachine {
 
   template <class Kernel>
   void launch(std::int64_t blocks, const Kernel& kernel) const {
-    constexpr std::int64_t kMostBlocks = 0x7fffffff;
     if (blocks == 0) return;
-    if (blocks > kMostBlocks) throw DeviceError("g has more entries than one launch can read");
-    run_kernel<<<static_cast<unsigned>(blocks), kThreads, 0, stream_>>>(kernel);
+    run_kernel<<<grid(blocks), kThreads, 0, stream_>>>(kernel);
     check(cudaGetLastError(), "launching a kernel");
   }
 
+  /// See `HostMachine::Recording`. From the second run on the launches are one graph: building it
+  /// takes longer than launching once.
+  class Recording {
+   public:
+    explicit Recording(DeviceMachine& machine) : machine_(machine) {}
+    ~Recording() {
+      cudaStreamSynchronize(machine_.stream_);
+      if (ready_) cudaGraphExecDestroy(ready_);
+      if (graph_) cudaGraphDestroy(graph_);
+    }
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+
+    template <class Kernel>
+    void launch(std::int64_t blocks, const Kernel& kernel) {
+      if (blocks == 0) return;
+      launches_.push_back([=, this](bool now) {
+        if (now)
+          machine_.launch(blocks, kernel);
+        else
+          append(blocks, kernel);
+      });
+    }
+    void run() {
+      if (std::exchange(ran_, true)) {
+        if (!ready_) build();
+        check(cudaGraphLaunch(ready_, machine_.stream_), "launching a graph");
+        return;
+      }
+      for (const auto& launch : launches_) launch(true);
+    }
+
+   private:
+    void build() {
+      check(cudaGraphCreate(&graph_, 0), "making a graph");
+      for (const auto& launch : launches_) launch(false);
+      check(cudaGraphInstantiate(&ready_, graph_, 0), "making a graph");
+    }
+    /// Nodes follow each other, as launches in a stream do.
+    template <class Kernel>
+    void append(std::int64_t blocks, Kernel kernel) {
+      void* arguments[] = {&kernel};
+      cudaKernelNodeParams node{};
+      node.func = reinterpret_cast<void*>(&run_kernel<Kernel>);
+      node.gridDim = dim3(grid(blocks));
+      node.blockDim = dim3(kThreads);
+      node.kernelParams = arguments;
+      cudaGraphNode_t added{};
+      check(cudaGraphAddKernelNode(&added, graph_, &last_, last_ ? 1 : 0, &node),
+            "adding to a graph");
+      last_ = added;
+    }
+
+    DeviceMachine& machine_;
+    std::vector<std::function<void(bool now)>> launches_;
+    bool ran_ = false;
+    cudaGraph_t graph_ = nullptr;
+    cudaGraphExec_t ready_ = nullptr;
+    cudaGraphNode_t last_ = nullptr;
+  };
+
  private:
-  Memory memory_;
+  static unsigned grid(std::int64_t blocks) {
+    constexpr std::int64_t kMostBlocks = 0x7fffffff;
+    if (blocks > kMostBlocks) throw DeviceError("g has more entries than one launch can read");
+    return static_cast<unsigned>(blocks);
+  }
+
+  Pool device_, host_;
   cudaStream_t stream_;
 };
 

@@ -2,14 +2,19 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <utility>
 #include <vector>
 
 #include "core/monitor.hpp"
+#include "core/solve.hpp"
 #include "core/weights.hpp"
 #include "cuda/absorb.hpp"
+#include "cuda/bring_block.hpp"
 #include "cuda/couplings.hpp"
+#include "cuda/device_sweeper.hpp"
+#include "cuda/half_sums.hpp"
 #include "cuda/pass.hpp"
 #include "cuda/sums.hpp"
 
@@ -17,13 +22,14 @@ namespace pathcond::cuda {
 
 /// Weights that stay on a device. What a launch is told, points among it, goes there in one copy;
 /// one launch reads all matrices, another adds up the parts of its tiles, and the half-sums come
-/// back in one copy.
+/// back in one copy. Sweeps do this step after step, see `DeviceSweeper`.
 template <class Machine, class G>
 class DeviceWeights final : public Weights {
  public:
-  DeviceWeights(Machine& machine, std::vector<Matrix<G>> matrices, std::size_t neurons,
+  /// Of matrices of these shapes, whose values are yet to be named.
+  DeviceWeights(Machine& machine, std::vector<Matrix<G>> shapes, std::size_t neurons,
                 Monitor& monitor)
-      : machine_(machine), matrices_(std::move(matrices)), monitor_(monitor) {
+      : machine_(machine), matrices_(std::move(shapes)), neurons_(neurons), monitor_(monitor) {
     const auto n = std::ssize(matrices_);
     matrix_slot_ = up_.reserve<Matrix<G>>(n);
     original_slot_ = up_.reserve<Matrix<G>>(n);
@@ -31,39 +37,48 @@ class DeviceWeights final : public Weights {
     task_slot_ = up_.reserve<Collapse<double>>(2 * n);
     x_ = up_.reserve<double>(static_cast<std::int64_t>(neurons));
     y_ = up_.reserve<double>(static_cast<std::int64_t>(neurons));
-    std::int64_t sums = 0, parts = 0, largest = 0;
+    std::int64_t parts = 0, largest = 0, tiles = 0;
     for (const auto& m : matrices_) {
-      sums += m.rows + m.columns;
-      parts += column_tiles(m) * m.rows + row_tiles(m) * m.columns;
-      inspected_tiles_ += pass_tiles(m);
+      half_sums_ += m.rows + m.columns;
+      parts += part_count(m);
+      tiles += pass_tiles(m);
       largest += absorb_tiles(m);
     }
-    sums_ = down_.reserve<double>(sums);
+    sums_ = down_.reserve<double>(half_sums_);
     seen_ = down_.reserve<Seen>(n);
-    strongest_ = down_.reserve<Strongest>(sums);
+    strongest_ = down_.reserve<Strongest>(half_sums_);
     largest_ = down_.reserve<Largest>(largest);
     parts_ = inside_.reserve<double>(parts);
+    tiles_seen_ = inside_.reserve<Seen>(tiles);
+  }
+
+  /// Memory that this needs, and sweeps of a method.
+  Need need(Method method) const {
+    const auto n = std::ssize(matrices_), H = static_cast<std::int64_t>(neurons_);
+    const auto sweeper = [&](std::int64_t wanted) {
+      return DeviceSweeper<Machine, G>::bytes_for(wanted, n, H, half_sums_);
+    };
+    const std::size_t sweepers = method == Method::automatic ? 2 * sweeper(n)
+                                 : method == Method::cd      ? sweeper(2 * n)
+                                                             : 0;
+    const std::size_t both = up_.bytes() + down_.bytes() + sweepers;
+    return {both + inside_.bytes(), both};
+  }
+
+  /// Takes memory, and the matrices with their values.
+  void place(std::vector<Matrix<G>> matrices) {
+    matrices_ = std::move(matrices);
     auto* device =
         static_cast<unsigned char*>(machine_.device(up_.bytes() + down_.bytes() + inside_.bytes()));
     auto* host = static_cast<unsigned char*>(machine_.host(up_.bytes() + down_.bytes()));
     up_.place(device, host);
     down_.place(device + up_.bytes(), host + up_.bytes());
-    part_memory_ = at(device + up_.bytes() + down_.bytes(), parts_);
+    inside_memory_ = device + up_.bytes() + down_.bytes();
   }
 
   /// Every weight is this times what is stored.
   void scale_by(double factor) {
     for (auto& matrix : matrices_) matrix.scale = factor;
-  }
-
-  /// Newton's method needs about twice as many reads as sweeps, but all blocks at once: sweeps pay
-  /// while what their launches cost on top, one per level, is below the time of one read. An
-  /// estimate, not measured: a launch and its copies take as long as reading 2^24 weights.
-  bool sweeps_pay(std::int32_t levels) const override {
-    constexpr std::int64_t kWeightsPerLaunch = 1 << 24;
-    std::int64_t all = 0;
-    for (const auto& m : matrices_) all += stored(m);
-    return (levels - 2) * kWeightsPerLaunch <= all;
   }
 
   void sum(std::span<const Wanted> wanted, const std::vector<double>& x,
@@ -78,8 +93,7 @@ class DeviceWeights final : public Weights {
   /// Half-sums at x = y = 1, and a look at the entries of every matrix wanted; both are read, once
   /// the machine has been waited for, by the other.
   void start_inspection(std::span<const Wanted> wanted) {
-    auto* of_tiles = static_cast<Seen*>(
-        machine_.device(static_cast<std::size_t>(inspected_tiles_) * sizeof(Seen)));
+    Seen* of_tiles = at(inside_memory_, tiles_seen_);
     start<Sum>(wanted, nullptr, nullptr, of_tiles);
     machine_.launch(std::ssize(wanted),
                     JoinSeenKernel<Item>{up_.device(item_slot_), of_tiles, down_.device(seen_)});
@@ -143,21 +157,35 @@ class DeviceWeights final : public Weights {
     return strong.list();
   }
 
+  std::unique_ptr<Sweeper> level_sweeper(const BlockProblem& problem, bool forward) override {
+    return sweeper(problem, plan_levels(problem, forward));
+  }
+  std::unique_ptr<Sweeper> cd_sweeper(const BlockProblem& problem, const Box& box) override {
+    auto plan = plan_cd(problem);
+    return plan ? sweeper(problem, std::move(*plan), box) : nullptr;
+  }
+
+  void bring_to(std::vector<Block>& blocks) override {
+    for (std::size_t id = 0; id < blocks.size(); ++id)
+      bring_block(machine_, matrices_[id], blocks[id]);
+  }
+
  private:
   struct Items {
     std::vector<Item> list;
     std::int64_t tiles = 0, sums = 0;
   };
 
-  static std::int64_t row_tiles(const Matrix<G>& m) { return m.dense() ? sides(m.rows) : 1; }
-  static std::int64_t column_tiles(const Matrix<G>& m) { return m.dense() ? sides(m.columns) : 1; }
-  static std::int64_t pass_tiles(const Matrix<G>& m) {
-    return m.dense() ? row_tiles(m) * column_tiles(m) : segment_tiles(m.rows, m.columns);
-  }
   static std::int64_t stored(const Matrix<G>& m) {
     return m.dense() ? static_cast<std::int64_t>(m.rows) * m.columns : m.values;
   }
   static int count(const Items& items) { return static_cast<int>(items.list.size()); }
+
+  std::unique_ptr<Sweeper> sweeper(const BlockProblem& problem, SweepPlan plan,
+                                   const Box& box = {}) {
+    return std::make_unique<DeviceSweeper<Machine, G>>(
+        machine_, matrices_, at(inside_memory_, parts_), problem, std::move(plan), box, monitor_);
+  }
 
   /// All matrices, the rows of each before its columns in what comes back.
   template <class Tiles>
@@ -198,34 +226,20 @@ class DeviceWeights final : public Weights {
   /// The half-sums wanted, one after the other, left before right, to `sums_`.
   template <class Read>
   void start(std::span<const Wanted> wanted, const double* x, const double* y, Seen* seen) {
-    std::vector<Item> items;
-    std::vector<Collapse<double>> tasks;
-    std::int64_t parts = 0, results = 0;
-    const auto half = [&](bool is_wanted, std::int64_t size, std::int64_t pieces) {
-      const std::int64_t first = parts;
-      if (!is_wanted) return first;
-      auto task = plan_pieces(size, pieces, Cut::never);
-      task.from = part_memory_ + first;
-      task.to = down_.device(sums_) + results;
-      tasks.push_back(task);
-      parts += size * pieces;
-      results += size;
-      return first;
+    double* parts = at(inside_memory_, parts_);
+    std::int64_t results = 0;
+    const auto to = [&](std::int32_t block, bool left) {
+      const auto& m = matrices_[block];
+      return down_.device(sums_) + std::exchange(results, results + (left ? m.rows : m.columns));
     };
-    for (const Wanted& w : wanted) {
-      const auto& m = matrices_[w.block];
-      Item item{w.block, w.left, w.right, 0, 0, pass_tiles(m), 0};
-      item.left_to = half(w.left, m.rows, column_tiles(m));
-      item.right_to = half(w.right, m.columns, row_tiles(m));
-      items.push_back(item);
-      monitor_.advance(stored(m));
-    }
-    const std::int64_t tiles = number_tiles(items), second_tiles = number_tiles(tasks);
-    tell(items, tasks);
-    machine_.launch(tiles,
+    const auto halves = HalfSumTasks::of<G>(wanted, matrices_, parts, to);
+    for (const Wanted& w : wanted) monitor_.advance(stored(matrices_[w.block]));
+    tell(halves.items, halves.tasks);
+    machine_.launch(halves.tiles,
                     PassKernel<G, Read>{up_.device(matrix_slot_), up_.device(item_slot_),
-                                        static_cast<int>(items.size()), x, y, part_memory_, seen});
-    launch<Add>(machine_, up_.device(task_slot_), tasks.size(), second_tiles, nullptr);
+                                        static_cast<int>(halves.items.size()), x, y, parts, seen});
+    launch<Add>(machine_, up_.device(task_slot_), halves.tasks.size(), halves.second_tiles,
+                nullptr);
     machine_.download(down_.host(sums_), down_.device(sums_),
                       static_cast<std::size_t>(results) * sizeof(double));
   }
@@ -267,18 +281,19 @@ class DeviceWeights final : public Weights {
 
   Machine& machine_;
   std::vector<Matrix<G>> matrices_, originals_;
+  std::size_t neurons_;
   Monitor& monitor_;
+  std::int64_t half_sums_ = 0;
   Mirrored up_, down_;
   Region inside_;
   Slot<Matrix<G>> matrix_slot_, original_slot_;
   Slot<Item> item_slot_;
   Slot<Collapse<double>> task_slot_;
   Slot<double> x_, y_, sums_, parts_;
-  Slot<Seen> seen_;
+  Slot<Seen> seen_, tiles_seen_;
   Slot<Strongest> strongest_;
   Slot<Largest> largest_;
-  double* part_memory_ = nullptr;
-  std::int64_t inspected_tiles_ = 0;  ///< at most
+  unsigned char* inside_memory_ = nullptr;
 };
 
 }  // namespace pathcond::cuda

@@ -3,10 +3,11 @@
 
 namespace pathcond::cuda {
 
-std::optional<Solution> solve_emulated(const DevicePanels& panels, bool descending,
-                                       const Memory& memory, const Options& options) {
+Emulated solve_emulated(const DevicePanels& panels, bool descending, const Memory& memory,
+                        const Options& options) {
   HostMachine machine(memory, descending);
-  return solve_on(machine, panels, options);
+  auto solution = solve_on(machine, panels, options);
+  return {std::move(solution), machine.waits()};
 }
 
 }  // namespace pathcond::cuda

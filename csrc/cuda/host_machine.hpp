@@ -1,8 +1,11 @@
 #pragma once
 
+#include <cstdint>
 #include <cstring>
+#include <functional>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "cuda/lane.hpp"
 #include "cuda/memory.hpp"
@@ -14,15 +17,22 @@ namespace pathcond::cuda {
 class HostMachine {
  public:
   HostMachine(Memory memory, bool descending)
-      : memory_(std::move(memory)), descending_(descending) {}
+      : device_(std::move(memory.device)), host_(std::move(memory.host)), descending_(descending) {}
 
-  void* device(std::size_t bytes) const { return memory_.device(bytes); }
-  void* host(std::size_t bytes) const { return memory_.host(bytes); }
+  /// What will be asked for in all, see `Pool`.
+  void expect(const Need& need) {
+    device_.expect(need.device);
+    host_.expect(need.host);
+  }
+  void* device(std::size_t bytes) { return device_.take(bytes); }
+  void* host(std::size_t bytes) { return host_.take(bytes); }
   void upload(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
   void download(void* to, const void* from, std::size_t bytes) const {
     std::memcpy(to, from, bytes);
   }
-  void wait() const {}
+  void wait() { ++waits_; }
+  /// How often the host has waited for a device.
+  std::int64_t waits() const { return waits_; }
 
   template <class Kernel>
   void launch(std::int64_t blocks, const Kernel& kernel) const {
@@ -33,9 +43,28 @@ class HostMachine {
     }
   }
 
+  /// Launches that are made again and again.
+  class Recording {
+   public:
+    explicit Recording(HostMachine& machine) : machine_(machine) {}
+
+    template <class Kernel>
+    void launch(std::int64_t blocks, const Kernel& kernel) {
+      launches_.push_back([=, &machine = machine_] { machine.launch(blocks, kernel); });
+    }
+    void run() const {
+      for (const auto& launch : launches_) launch();
+    }
+
+   private:
+    HostMachine& machine_;
+    std::vector<std::function<void()>> launches_;
+  };
+
  private:
-  Memory memory_;
+  Pool device_, host_;
   bool descending_;
+  std::int64_t waits_ = 0;
 };
 
 }  // namespace pathcond::cuda

@@ -1,12 +1,11 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
+#include <type_traits>
+#include <vector>
 
-#if defined(__CUDACC__)
-#define PATHCOND_KERNEL __device__
-#else
-#define PATHCOND_KERNEL
-#endif
+#include "core/host_device.hpp"
 
 /// What kernel bodies are written against: one block of threads, in steps that end with a barrier.
 /// The same bodies are compiled for a device (`device_lane.cuh`) and for the host, where a block is
@@ -16,8 +15,9 @@ namespace pathcond::cuda {
 
 inline constexpr int kThreads = 256;  ///< of a block
 
-/// A block of threads on the host. Within a step one thread after the other does all its work, in
-/// ascending order or, to show that no thread waits for another, in descending order.
+/// A block of threads on the host. Within a step one thread after the other does all its work. To
+/// show that no thread waits for another nor needs what it has read to be the latest, they can also
+/// go in descending order, all reads before all that is done with them.
 class HostLane {
  public:
   HostLane(std::int64_t block, bool descending) : block_(block), descending_(descending) {}
@@ -34,17 +34,19 @@ class HostLane {
   /// use(i, read(i)) for 0 <= i < n, then a barrier; a thread may read ahead of what it uses.
   template <class Read, class Use>
   void for_each_read(int n, const Read& read, const Use& use) const {
-    for_each(n, [&](int i) { use(i, read(i)); });
+    const auto value = read_ahead(n, read);
+    for_each(n, [&](int i) { use(i, descending_ ? value[i] : read(i)); });
   }
 
   /// use(i, read(i), part) for 0 <= i < n, every thread with a part of its own that begins as
   /// `empty`; the parts joined as a tree, for all threads to have. Barriers before and after.
   template <class Part, class Read, class Use>
   Part fold(int n, const Part& empty, const Read& read, const Use& use) const {
+    const auto value = read_ahead(n, read);
     Part parts[kThreads];
     for (int k = 0; k < kThreads; ++k) {
       Part part = empty;
-      for (int i = thread(k); i < n; i += kThreads) use(i, read(i), part);
+      for (int i = thread(k); i < n; i += kThreads) use(i, descending_ ? value[i] : read(i), part);
       parts[thread(k)] = part;
     }
     for (int half = kThreads / 2; half > 0; half /= 2)
@@ -53,6 +55,14 @@ class HostLane {
   }
 
  private:
+  template <class Read>
+  auto read_ahead(int n, const Read& read) const {
+    std::vector<std::decay_t<decltype(read(0))>> value;
+    if (!descending_) return value;
+    value.resize(static_cast<std::size_t>(n));
+    for_each(n, [&](int i) { value[static_cast<std::size_t>(i)] = read(i); });
+    return value;
+  }
   int thread(int k) const { return descending_ ? kThreads - 1 - k : k; }
 
   std::int64_t block_;

@@ -3,6 +3,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <utility>
 
 namespace pathcond::cuda {
 
@@ -11,6 +12,45 @@ namespace pathcond::cuda {
 struct Memory {
   std::function<void*(std::size_t bytes)> device;
   std::function<void*(std::size_t bytes)> host;  ///< what copies to and from the device use
+};
+
+/// Bytes of either kind.
+struct Need {
+  std::size_t device = 0, host = 0;
+
+  Need& operator+=(const Need& other) {
+    device += other.device;
+    host += other.host;
+    return *this;
+  }
+};
+
+inline constexpr std::size_t kAlignment = 256;
+
+inline std::size_t aligned(std::size_t bytes) {
+  return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+}
+
+/// Memory of one kind: one allocation serves what was expected, others what goes beyond.
+class Pool {
+ public:
+  explicit Pool(std::function<void*(std::size_t)> allocate) : allocate_(std::move(allocate)) {}
+
+  void expect(std::size_t bytes) {
+    next_ = bytes > 0 ? static_cast<unsigned char*>(allocate_(bytes)) : nullptr;
+    left_ = bytes;
+  }
+  void* take(std::size_t bytes) {
+    bytes = aligned(bytes);
+    if (bytes > left_) return allocate_(bytes);
+    left_ -= bytes;
+    return std::exchange(next_, next_ + bytes);
+  }
+
+ private:
+  std::function<void*(std::size_t)> allocate_;
+  unsigned char* next_ = nullptr;
+  std::size_t left_ = 0;
 };
 
 /// An array in a region.
@@ -26,13 +66,12 @@ class Region {
   template <class T>
   Slot<T> reserve(std::int64_t size) {
     const Slot<T> slot{bytes_, static_cast<std::size_t>(size)};
-    bytes_ = (bytes_ + slot.size * sizeof(T) + kAlignment - 1) / kAlignment * kAlignment;
+    bytes_ = aligned(bytes_ + slot.size * sizeof(T));
     return slot;
   }
   std::size_t bytes() const { return bytes_; }
 
  private:
-  static constexpr std::size_t kAlignment = 256;
   std::size_t bytes_ = 0;
 };
 

@@ -21,9 +21,10 @@ template <class Machine, class G>
 class DeviceMerge {
  public:
   /// The layout is arranged.
-  DeviceMerge(Machine& machine, const Panels<G>& input, const PanelLayout<G>& layout,
+  DeviceMerge(Machine& machine, const Panels<G>& input, const PanelLayout<G>& layout, Method method,
               Monitor& monitor)
       : machine_(machine),
+        method_(method),
         monitor_(monitor),
         neurons_(static_cast<std::size_t>(input.neurons)),
         rows_(input.rows),
@@ -35,9 +36,10 @@ class DeviceMerge {
   /// nullopt as for `merge_panels`, and where an irregular tensor lies between the same groups as
   /// another tensor.
   std::optional<Merged> run() {
-    make_matrices();
-    start_sums();
-    start_inspection();
+    lay_out();
+    take_memory();
+    for (auto& sums : sums_) sums.start(values_memory_);
+    if (!borrowed_.empty()) weights_->start_inspection(borrowed_);
     machine_.wait();
     collect();
     if (!take_counts()) return std::nullopt;
@@ -49,56 +51,56 @@ class DeviceMerge {
 
  private:
   /// A tensor is borrowed where it lies, unless taps, or several tensors, are added up.
-  void make_matrices() {
-    Region region;
-    std::vector<Slot<double>> slots;
+  void lay_out() {
     for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
       const auto& fillers = parts_.fillers_of[id];
       const bool own = fillers.size() > 1 || fillers.front()->rectangle.sink == Sink::block;
-      slots.push_back(region.reserve<double>(own ? parts_.blocks[id].stored() : 0));
+      values_.push_back(region_.reserve<double>(own ? parts_.blocks[id].stored() : 0));
+      matrices_.push_back(parts_.shape_of(parts_.blocks[id]));
+      if (!own) borrowed_.push_back({static_cast<std::int32_t>(id), true, true});
     }
-    void* memory = region.bytes() > 0 ? machine_.device(region.bytes()) : nullptr;
-    for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
-      const Part& part = *parts_.fillers_of[id].front();
-      Matrix<G> matrix = parts_.shape_of(parts_.blocks[id]);
-      if (slots[id].size > 0) {
-        matrix.own = at(memory, slots[id]);
-        matrix.stride = matrix.rows;
-      } else {
-        matrix.borrowed = parts_.first(part);
-        matrix.stride = parts_.panel(part).enter_stride;
-      }
-      matrices_.push_back(matrix);
-    }
+    for (Part& part : parts_.list)
+      if (!is_borrowed(part)) add_sum(part);
+    weights_ = std::make_unique<DeviceWeights<Machine, G>>(machine_, matrices_, neurons_, monitor_);
   }
 
   bool is_borrowed(const Part& part) const {
-    return part.fills_block() && !matrices_[part.rectangle.block].own;
+    return part.fills_block() && values_[part.rectangle.block].size == 0;
   }
 
   /// One launch for the first tensor of every block, and for all that fills none; one more for each
   /// further tensor between the same groups.
-  void start_sums() {
-    for (Part& part : parts_.list) {
-      if (is_borrowed(part)) continue;
-      double* to = nullptr;
-      if (part.fills_block()) {
-        const auto& fillers = parts_.fillers_of[part.rectangle.block];
-        part.turn = static_cast<std::size_t>(std::find(fillers.begin(), fillers.end(), &part) -
-                                             fillers.begin());
-        to = matrices_[part.rectangle.block].own;
-      }
-      while (sums_.size() <= part.turn) sums_.emplace_back(machine_);
-      part.sum = sums_[part.turn].add(parts_.first(part), parts_.sum_axes(part), to, part.turn > 0);
+  void add_sum(Part& part) {
+    std::optional<Slot<double>> to;
+    if (part.fills_block()) {
+      const auto& fillers = parts_.fillers_of[part.rectangle.block];
+      part.turn = static_cast<std::size_t>(std::find(fillers.begin(), fillers.end(), &part) -
+                                           fillers.begin());
+      to = values_[part.rectangle.block];
     }
-    for (auto& sums : sums_) sums.start();
+    while (sums_.size() <= part.turn) sums_.emplace_back(machine_);
+    part.sum = sums_[part.turn].add(parts_.first(part), parts_.sum_axes(part), to, part.turn > 0);
   }
 
-  void start_inspection() {
-    for (std::size_t id = 0; id < parts_.blocks.size(); ++id)
-      if (!matrices_[id].own) borrowed_.push_back({static_cast<std::int32_t>(id), true, true});
-    weights_ = std::make_unique<DeviceWeights<Machine, G>>(machine_, matrices_, neurons_, monitor_);
-    if (!borrowed_.empty()) weights_->start_inspection(borrowed_);
+  /// One allocation serves all that is known by now.
+  void take_memory() {
+    Need need{region_.bytes(), 0};
+    for (auto& sums : sums_) need += sums.close();
+    need += weights_->need(method_);
+    machine_.expect(need);
+    values_memory_ = machine_.device(region_.bytes());
+    for (std::size_t id = 0; id < matrices_.size(); ++id) {
+      Matrix<G>& matrix = matrices_[id];
+      if (values_[id].size > 0) {
+        matrix.own = at(values_memory_, values_[id]);
+        matrix.stride = matrix.rows;
+      } else {
+        const Part& part = *parts_.fillers_of[id].front();
+        matrix.borrowed = parts_.first(part);
+        matrix.stride = parts_.panel(part).enter_stride;
+      }
+    }
+    weights_->place(matrices_);
   }
 
   void collect() {
@@ -201,6 +203,7 @@ class DeviceMerge {
     if (blocks.empty()) return true;
     upload_blocks(machine_, blocks, matrices);
     weights_ = std::make_unique<DeviceWeights<Machine, G>>(machine_, matrices_, neurons_, monitor_);
+    weights_->place(matrices_);
     return true;
   }
 
@@ -238,12 +241,16 @@ class DeviceMerge {
   }
 
   Machine& machine_;
+  Method method_;
   Monitor& monitor_;
   std::size_t neurons_;
   std::int64_t rows_;
   PanelEnds<G> ends_;
   PanelParts<G> parts_;
   std::vector<Matrix<G>> matrices_;  ///< of every block
+  Region region_;
+  std::vector<Slot<double>> values_;  ///< of every block that does not borrow them
+  void* values_memory_ = nullptr;
   std::unique_ptr<DeviceWeights<Machine, G>> weights_;
   std::vector<Wanted> borrowed_;
   std::vector<Sums<Machine, G, Sum>> sums_;  ///< of every turn

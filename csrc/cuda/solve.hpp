@@ -20,14 +20,19 @@ struct Stream {
   std::uintptr_t stream;  ///< a cudaStream_t; returns when its work so far is done
 };
 
-/// `solve` with weights that stay on the device. nullopt where only the host can: see
-/// `merge_panels`, and cd, whose neurons follow one another one by one. Throws `DeviceError`.
+/// `solve` with weights that stay on the device. nullopt where only the host can, see
+/// `merge_panels`. Throws `DeviceError`.
 std::optional<Solution> solve(const DevicePanels& panels, const Stream& stream,
                               const Memory& memory, const Options& options);
 
+struct Emulated {
+  std::optional<Solution> solution;
+  std::int64_t waits;  ///< how often the host would have waited for the device
+};
+
 /// The same kernels on the host, for tests: g lies in the host's memory. `descending`: blocks and
-/// threads run in the reverse order, which must not matter.
-std::optional<Solution> solve_emulated(const DevicePanels& panels, bool descending,
-                                       const Memory& memory, const Options& options);
+/// threads run in the reverse order, see `HostLane`, which must not matter.
+Emulated solve_emulated(const DevicePanels& panels, bool descending, const Memory& memory,
+                        const Options& options);
 
 }  // namespace pathcond::cuda

@@ -11,13 +11,12 @@ namespace pathcond::cuda {
 template <class Machine>
 std::optional<Solution> solve_on(Machine& machine, const DevicePanels& panels,
                                  const Options& options) {
-  if (options.method == Method::cd) return std::nullopt;
   return std::visit(
       [&]<class G>(const Panels<G>& input) {
         const auto merge = [&](Monitor& monitor) -> std::optional<Merged> {
           PanelLayout<G> layout(input);
           if (!layout.arrange()) return std::nullopt;
-          return DeviceMerge<Machine, G>(machine, input, layout, monitor).run();
+          return DeviceMerge<Machine, G>(machine, input, layout, options.method, monitor).run();
         };
         return pathcond::solve(input.rows, input.neurons, merge, options);
       },

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <vector>
 
 #include "cuda/collapse_plan.hpp"
@@ -25,41 +26,47 @@ class Sums {
  public:
   explicit Sums(Machine& machine) : machine_(machine) {}
 
-  /// Returns the number of the sum. `to` null: the result is read with `result`.
-  std::size_t add(const T* from, const PanelAxes& axes, double* to = nullptr, bool on_top = false) {
+  /// Returns the number of the sum. Without `to` the result is read with `result`.
+  std::size_t add(const T* from, const PanelAxes& axes, std::optional<Slot<double>> to = {},
+                  bool on_top = false) {
     Collapse<T> task = plan<T>(axes);
     task.from = from;
     Job job{to, on_top, task.outputs, task.pieces, {}, {}};
     if (!to) job.result = down_.reserve<double>(task.outputs);
-    if (task.pieces > 1) job.parts = inside_.reserve<double>(task.pieces * task.outputs);
+    if (task.pieces > 1) {
+      job.parts = inside_.reserve<double>(task.pieces * task.outputs);
+      second_.push_back(plan_pieces(task.outputs, task.pieces, Cut::never));
+    }
     jobs_.push_back(job);
     first_.push_back(task);
     return jobs_.size() - 1;
   }
 
-  void start() {
-    if (jobs_.empty()) return;
-    const std::int64_t tiles = number_tiles(first_);
-    std::vector<Collapse<double>> second;
-    for (const Job& job : jobs_)
-      if (job.pieces > 1) second.push_back(plan_pieces(job.outputs, job.pieces, Cut::never));
-    const std::int64_t second_tiles = number_tiles(second);
-    Mirrored up;
-    const auto first_slot = up.reserve<Collapse<T>>(std::ssize(first_));
-    const auto second_slot = up.reserve<Collapse<double>>(std::ssize(second));
+  /// After the last sum has been added: the memory that they need.
+  Need close() {
+    if (jobs_.empty()) return {};
+    first_slot_ = up_.reserve<Collapse<T>>(std::ssize(first_));
+    second_slot_ = up_.reserve<Collapse<double>>(std::ssize(second_));
     seen_ = down_.reserve<Seen>(std::ssize(first_));
-    const auto tile_slot = inside_.reserve<Seen>(tiles);
-    auto* device =
-        static_cast<unsigned char*>(machine_.device(up.bytes() + down_.bytes() + inside_.bytes()));
-    auto* host = static_cast<unsigned char*>(machine_.host(up.bytes() + down_.bytes()));
-    up.place(device, host);
-    down_.place(device + up.bytes(), host + up.bytes());
-    void* inside = device + up.bytes() + down_.bytes();
+    tile_slot_ = inside_.reserve<Seen>(number_tiles(first_));
+    const std::size_t both = up_.bytes() + down_.bytes();
+    return {both + inside_.bytes(), both};
+  }
 
-    auto next = second.begin();
+  /// Once closed. `memory`: what sums that are told where to go are told about.
+  void start(void* memory) {
+    if (jobs_.empty()) return;
+    auto* device =
+        static_cast<unsigned char*>(machine_.device(up_.bytes() + down_.bytes() + inside_.bytes()));
+    auto* host = static_cast<unsigned char*>(machine_.host(up_.bytes() + down_.bytes()));
+    up_.place(device, host);
+    down_.place(device + up_.bytes(), host + up_.bytes());
+    void* inside = device + up_.bytes() + down_.bytes();
+
+    auto next = second_.begin();
     for (std::size_t k = 0; k < jobs_.size(); ++k) {
       const Job& job = jobs_[k];
-      double* to = job.to ? job.to : down_.device(job.result);
+      double* to = job.to ? at(memory, *job.to) : down_.device(job.result);
       if (job.pieces == 1) {
         first_[k].to = to;
         first_[k].add = job.on_top;
@@ -71,18 +78,20 @@ class Sums {
       next->add = job.on_top;
       ++next;
     }
-    std::copy(first_.begin(), first_.end(), up.host(first_slot));
-    std::copy(second.begin(), second.end(), up.host(second_slot));
-    up.upload(machine_);
-    Seen* of_tiles = at(inside, tile_slot);
-    launch<Read>(machine_, up.device(first_slot), first_.size(), tiles, of_tiles);
-    launch<Add>(machine_, up.device(second_slot), second.size(), second_tiles, nullptr);
-    machine_.launch(std::ssize(first_), JoinSeenKernel<Collapse<T>>{up.device(first_slot), of_tiles,
-                                                                    down_.device(seen_)});
+    const std::int64_t tiles = number_tiles(first_), second_tiles = number_tiles(second_);
+    std::copy(first_.begin(), first_.end(), up_.host(first_slot_));
+    std::copy(second_.begin(), second_.end(), up_.host(second_slot_));
+    up_.upload(machine_);
+    Seen* of_tiles = at(inside, tile_slot_);
+    launch<Read>(machine_, up_.device(first_slot_), first_.size(), tiles, of_tiles);
+    launch<Add>(machine_, up_.device(second_slot_), second_.size(), second_tiles, nullptr);
+    machine_.launch(std::ssize(first_), JoinSeenKernel<Collapse<T>>{up_.device(first_slot_),
+                                                                    of_tiles, down_.device(seen_)});
     down_.download(machine_);
   }
   void run() {
-    start();
+    close();
+    start(nullptr);
     machine_.wait();
   }
 
@@ -92,7 +101,7 @@ class Sums {
 
  private:
   struct Job {
-    double* to;
+    std::optional<Slot<double>> to;
     bool on_top;
     std::int64_t outputs, pieces;
     Slot<double> result, parts;
@@ -101,9 +110,12 @@ class Sums {
   Machine& machine_;
   std::vector<Job> jobs_;
   std::vector<Collapse<T>> first_;
-  Mirrored down_;
+  std::vector<Collapse<double>> second_;  ///< of those with pieces
+  Mirrored up_, down_;
   Region inside_;
-  Slot<Seen> seen_;
+  Slot<Collapse<T>> first_slot_;
+  Slot<Collapse<double>> second_slot_;
+  Slot<Seen> seen_, tile_slot_;
 };
 
 }  // namespace pathcond::cuda

@@ -28,6 +28,10 @@ class Emulation:
     """Bytes of the largest piece of memory."""
     bytes_left: float = float("inf")
     calls: list[dict] = field(default_factory=list)
+    waits: int = 0
+    """How often the host waited in the last solve."""
+    allocations: list[bool] = field(default_factory=list)
+    """Pieces of memory, whether on the device."""
 
 
 @pytest.fixture
@@ -41,7 +45,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
 
     def solve(neurons, dtype, parts, allocate, *, device, stream, **options):
         state.calls.append({"dtype": dtype, "device": device, "stream": stream})
-        solution = _core.solve_emulated(
+        solution, state.waits = _core.solve_emulated(
             neurons, dtype, parts, allocate, descending=state.descending, **options
         )
         state.solved += solution is not None
@@ -50,6 +54,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
 
     def allocate(self, like, size, device):
         state.largest = max(state.largest, size)
+        state.allocations.append(device)
         state.bytes_left -= size
         if state.bytes_left < 0:
             raise DeviceMemoryError(f"{size} bytes")

@@ -67,11 +67,7 @@ def test_unusable_forms_of_g(emulated):
 
 
 def test_what_the_host_solves(emulated):
-    """The paper's method, problems that only B can tell, and products fall back to the host."""
-    graph = some_graph()
-    g = some_weights(graph)
-    by_sweeps = pc.solve(graph, g, method="cd")
-    assert torch.equal(by_sweeps.u, torch.from_numpy(pc.solve(graph, g.numpy(), method="cd").u))
+    """Problems that only B can tell fall back to the host."""
     stream = np.arange(4, dtype=np.int32)
     itself = Tensors(
         [
@@ -96,7 +92,7 @@ def test_what_the_host_solves(emulated):
         result, expected = pc.solve(graph, g), pc.solve(graph, g.numpy())
         assert np.array_equal(result.u.numpy(), expected.u)
         assert result.merged_rows == expected.merged_rows
-    assert emulated.solved == 0 and emulated.refused == 3
+    assert emulated.solved == 0 and emulated.refused == 2
 
 
 def test_a_device_that_cannot_be_used_is_said(monkeypatch):
@@ -181,7 +177,7 @@ def test_too_little_memory_leaves_everything_untouched(emulated, model):
 
 
 def test_memory_beside_g(emulated):
-    """Merged weights, and a few percent of that for sums over tiles."""
+    """Merged weights, a few percent of that for sums over tiles, and numbers per neuron."""
     n = 400
     first, second = np.arange(n, dtype=np.int32), np.arange(n, 2 * n, dtype=np.int32)
     graph = Tensors(
@@ -193,7 +189,7 @@ def test_memory_beside_g(emulated):
         2 * n,
     )
     pc.solve(graph, some_weights(graph).float())
-    assert emulated.largest <= 8 * n * n + 4096
+    assert emulated.largest <= 1.04 * 8 * n * n + 400 * 2 * n
 
 
 class FakeCuPy(types.ModuleType):
