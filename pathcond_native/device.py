@@ -186,8 +186,9 @@ def solve_on_device(
     """The solution with weights that stay on the device; None where only the host can find it.
 
     That is: where `_core.solve_panels` has none either, for irregular tensors beside others between
-    the same groups of neurons, for method "cd", and, with a warning, where this build cannot use
-    the device. Runs on the current stream of the device that g is on, and waits for it where a
+    the same groups of neurons, and, with a warning, where this build cannot use the device. Method
+    "cd" brings the merged weights to the host where neighbours follow each other too often for
+    steps of many neurons, or numbers come near the end of their range. Runs on the current stream of the device that g is on, and waits for it where a
     number per neuron is needed.
 
     Raises:

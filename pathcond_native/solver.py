@@ -53,8 +53,8 @@ def solve(
             dropped before the next is asked for; of those in which no rows are equal, or an entry
             is 0, a copy in float64 is kept. On a CUDA device, torch or CuPy, and with a
             `RescalingGraph`, g stays where it is (of an iterator's arrays, copies there) and work
-            is queued on the current stream; with a matrix B, method "cd", or where only B can tell,
-            g is copied to the host.
+            is queued on the current stream; with a matrix B, or where only B can tell, g is copied to
+            the host.
         method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
             steps for whole layers with a coarse step over layers, finished by Newton where these
             stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's

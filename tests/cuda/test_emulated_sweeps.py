@@ -1,5 +1,7 @@
 """Sweeps that run step after step on the device, the device played by the host."""
 
+from itertools import pairwise
+
 import numpy as np
 import problems
 import pytest
@@ -118,7 +120,7 @@ def test_the_callback_counts_every_sweep_once(emulated):
 
 def chain(depth, width=5):
     neurons = np.arange(depth * width, dtype=np.int32).reshape(depth, width)
-    hidden = [((width, width), b.reshape(-1, 1), a) for a, b in zip(neurons, neurons[1:])]
+    hidden = [((width, width), b.reshape(-1, 1), a) for a, b in pairwise(neurons)]
     return Tensors(
         [
             ((width, 3), neurons[0].reshape(-1, 1), ids(-1)),
