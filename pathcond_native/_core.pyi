@@ -99,20 +99,33 @@ def solve(
     """
 
 def solve_emulated(
-    neurons: typing.SupportsInt | typing.SupportsIndex,
-    dtype: str,
-    parts: collections.abc.Sequence[
-        tuple[
-            typing.SupportsInt | typing.SupportsIndex,
-            typing.Annotated[
-                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
-            ],
-            typing.Annotated[
-                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
-            ],
-            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
-            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
-        ]
+    source: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        str,
+        collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(5)",
+                ],
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(5)",
+                ],
+                numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+                numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            ]
+        ],
+    ]
+    | tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.Annotated[collections.abc.Sequence[str], "FixedSize(3)"],
+        typing.Annotated[
+            collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"
+        ],
     ],
     allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
     *,
@@ -126,24 +139,37 @@ def solve_emulated(
     callback: typing.Any,
 ) -> tuple[Solution | None, int]:
     """
-    For tests: the kernels of solve_on_device, run on the host for tensors of g there; also how often the host would have waited for a device.
+    For tests: the kernels of solve_on_device, run on the host for what is there; also how often the host would have waited for a device.
     """
 
 def solve_on_device(
-    neurons: typing.SupportsInt | typing.SupportsIndex,
-    dtype: str,
-    parts: collections.abc.Sequence[
-        tuple[
-            typing.SupportsInt | typing.SupportsIndex,
-            typing.Annotated[
-                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
-            ],
-            typing.Annotated[
-                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(5)"
-            ],
-            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
-            numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
-        ]
+    source: tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        str,
+        collections.abc.Sequence[
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(5)",
+                ],
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(5)",
+                ],
+                numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+                numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+            ]
+        ],
+    ]
+    | tuple[
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.SupportsInt | typing.SupportsIndex,
+        typing.Annotated[collections.abc.Sequence[str], "FixedSize(3)"],
+        typing.Annotated[
+            collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(4)"
+        ],
     ],
     allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
     *,
@@ -158,7 +184,7 @@ def solve_on_device(
     callback: typing.Any,
 ) -> Solution | None:
     """
-    As solve_panels, for tensors of g on a CUDA device; None also where only the host can solve it.
+    As solve_panels or solve, for tensors of g, or B and g, on a CUDA device; None where only the host can solve it.
     """
 
 def solve_panels(

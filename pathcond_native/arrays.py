@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from pathcond_native.errors import InvalidInputError
 
-__all__ = ["Framework", "Incidence", "read_incidence", "read_weights"]
+__all__ = ["VALUE_DTYPES", "Framework", "Incidence", "read_incidence", "read_weights"]
 
-_VALUE_DTYPES = (np.int8, np.int32, np.int64, np.float32, np.float64)
+VALUE_DTYPES = (np.int8, np.int32, np.int64, np.float32, np.float64)
 
 
 @dataclass(frozen=True)
@@ -80,6 +80,24 @@ class Framework:
         if self.cupy_device is not None:
             array = array.get()
         return np.asarray(array if self.torch_device is None else array.cpu())
+
+    def zeros(self, size: int) -> Any:
+        """(size,) float64, on g's device."""
+        return self._made("zeros", size, dtype="float64")
+
+    def arange(self, start: int, stop: int) -> Any:
+        """Integers, on g's device."""
+        return self._made("arange", start, stop, dtype="int64")
+
+    def _made(self, how: str, *args: int, dtype: str) -> Any:
+        if self.cupy_device is not None:
+            cupy = import_module("cupy")
+            with cupy.cuda.Device(self.cupy_device):
+                return getattr(cupy, how)(*args, dtype=dtype)
+        if self.torch_device is None:
+            return getattr(np, how)(*args, dtype=dtype)
+        torch = import_module("torch")
+        return getattr(torch, how)(*args, dtype=getattr(torch, dtype), device=self.torch_device)
 
     def exp(self, array: Any) -> Any:
         """exp of every entry."""
@@ -246,7 +264,7 @@ def _compressed(shape: tuple[int, int], indptr: Any, indices: Any, values: Any) 
             f"B: indptr must have one entry more than columns, of which there are {shape[1]}, "
             f"got {len(indptr)}"
         )
-    if values.dtype not in _VALUE_DTYPES:
+    if values.dtype not in VALUE_DTYPES:
         values = values.astype(np.int8 if values.dtype.kind == "b" else np.float64)
     index_type = np.int32 if indptr.dtype == np.int32 and indices.dtype == np.int32 else np.int64
     return Incidence(

@@ -1,180 +1,90 @@
-"""g on a CUDA device, torch tensors and CuPy arrays: addresses go to the core, never entries.
-
-Neither package is imported here unless an array of it has been given.
-"""
+"""Solving on a CUDA device: addresses of g, and of B, go to the core, never entries."""
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from pathcond_native import _core
 from pathcond_native.arrays import Framework
-from pathcond_native.errors import DeviceError, DeviceMemoryError, InvalidInputError
+from pathcond_native.device_arrays import (
+    Columns,
+    DeviceArray,
+    copied,
+    matrix_on_device,
+    package_of,
+)
+from pathcond_native.errors import DeviceError, InvalidInputError
 
-__all__ = ["alike", "copied", "on_device", "read_on_device", "solve_on_device"]
-
-DeviceArray = Any
-"""A torch tensor or a CuPy array on a device."""
+__all__ = [
+    "DeviceIncidence",
+    "incidence_on_device",
+    "product_on_device",
+    "solve_by_columns",
+    "solve_on_device",
+]
 
 View = tuple[DeviceArray, npt.NDArray[np.int32], npt.NDArray[np.int32]]
 """A part of g as (k, e, l, s, r), and the neurons that it enters and leaves."""
 
 
-class _Package(Protocol):
-    """What differs between the packages that g may come from."""
+@dataclass(frozen=True)
+class DeviceIncidence:
+    """B (p, H) on a device."""
 
-    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, Framework]:
-        """See `read_on_device`; the number of axes is checked there."""
+    matrix: Any
+    """As it was given."""
+    parts: Columns
 
-    def widened(self, x: DeviceArray) -> DeviceArray:
-        """The array in float64."""
-
-    def copied(self, x: DeviceArray) -> DeviceArray:
-        """A copy on the same device."""
-
-    def place(self, x: DeviceArray) -> str:
-        """The array's device, for a message."""
-
-    def address(self, x: DeviceArray) -> int:
-        """Of the first entry."""
-
-    def strides(self, x: DeviceArray) -> tuple[int, ...]:
-        """In entries."""
-
-    def device_and_stream(self, x: DeviceArray) -> tuple[int, int]:
-        """The array's device, and the address of the current stream there."""
-
-    def allocate(self, like: DeviceArray, size: int, device: bool) -> tuple[object, int]:
-        """Bytes on the array's device, or on the host for copies: who owns them, and where."""
+    @property
+    def columns(self) -> int:
+        """H."""
+        return int(self.matrix.shape[1])
 
 
-class _Torch:
-    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, Framework]:
-        torch = sys.modules["torch"]
-        if g.layout != torch.strided:
-            raise InvalidInputError(f"{name}: expected a dense tensor, got layout {g.layout}")
-        if g.is_complex():
-            raise InvalidInputError(f"{name}: expected real numbers, got dtype {g.dtype}")
-        g = g.detach().resolve_neg()
-        if g.dtype not in (torch.float32, torch.float64, torch.bfloat16):
-            g = g.to(torch.float32 if g.dtype == torch.float16 else torch.float64)
-        return g, Framework(torch_device=g.device)
-
-    def widened(self, x: DeviceArray) -> DeviceArray:
-        return x.double()
-
-    def copied(self, x: DeviceArray) -> DeviceArray:
-        return x.clone()
-
-    def place(self, x: DeviceArray) -> str:
-        return str(x.device)
-
-    def address(self, x: DeviceArray) -> int:
-        return int(x.data_ptr())
-
-    def strides(self, x: DeviceArray) -> tuple[int, ...]:
-        return tuple(x.stride())
-
-    def device_and_stream(self, x: DeviceArray) -> tuple[int, int]:
-        stream = sys.modules["torch"].cuda.current_stream(x.device)
-        return int(stream.device_index), int(stream.cuda_stream)
-
-    def allocate(self, like: DeviceArray, size: int, device: bool) -> tuple[object, int]:
-        torch = sys.modules["torch"]
-        where = {"device": like.device} if device else {"pin_memory": True}
-        try:
-            memory = torch.empty(size, dtype=torch.uint8, **where)
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(str(error)) from error
-        return memory, int(memory.data_ptr())
-
-
-class _CuPy:
-    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, Framework]:
-        if g.dtype.kind not in "biuf":
-            raise InvalidInputError(f"{name}: expected real numbers, got dtype {g.dtype}")
-        if g.dtype not in (np.float32, np.float64):
-            g = g.astype(np.float32 if g.dtype == np.float16 else np.float64)
-        return g, Framework(cupy_device=g.device.id)
-
-    def widened(self, x: DeviceArray) -> DeviceArray:
-        return x.astype(np.float64)
-
-    def copied(self, x: DeviceArray) -> DeviceArray:
-        return x.copy()
-
-    def place(self, x: DeviceArray) -> str:
-        return f"CuPy device {x.device.id}"
-
-    def address(self, x: DeviceArray) -> int:
-        return int(x.data.ptr)
-
-    def strides(self, x: DeviceArray) -> tuple[int, ...]:
-        return tuple(stride // x.itemsize for stride in x.strides)
-
-    def device_and_stream(self, x: DeviceArray) -> tuple[int, int]:
-        cuda = sys.modules["cupy"].cuda
-        with cuda.Device(x.device.id):
-            return int(x.device.id), int(cuda.get_current_stream().ptr)
-
-    def allocate(self, like: DeviceArray, size: int, device: bool) -> tuple[object, int]:
-        cuda = sys.modules["cupy"].cuda
-        try:
-            with cuda.Device(like.device.id):
-                memory = cuda.alloc(size) if device else cuda.alloc_pinned_memory(size)
-        except cuda.memory.OutOfMemoryError as error:
-            raise DeviceMemoryError(str(error)) from error
-        return memory, int(memory.ptr)
-
-
-def on_device(x: object) -> bool:
-    """Whether x is a torch tensor or a CuPy array on a CUDA device."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):
-        return bool(x.is_cuda)
-    cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(x, cupy.ndarray)
-
-
-def _package(x: DeviceArray) -> _Package:
-    torch = sys.modules.get("torch")
-    return _Torch() if torch is not None and isinstance(x, torch.Tensor) else _CuPy()
-
-
-def read_on_device(g: DeviceArray, name: str = "g") -> tuple[DeviceArray, Framework]:
-    """One-dimensional real data, left on its device, as float32, float64 or bfloat16."""
-    if g.ndim != 1:
-        raise InvalidInputError(f"{name}: expected a 1-D array, got shape {tuple(g.shape)}")
-    return _package(g).read(g, name)
-
-
-def copied(x: DeviceArray) -> DeviceArray:
-    """A copy on the same device."""
-    return _package(x).copied(x)
-
-
-def alike(parts: Sequence[DeviceArray]) -> list[DeviceArray]:
-    """Parts of g in one dtype.
+def incidence_on_device(B: Any, g: DeviceArray) -> DeviceIncidence | None:
+    """B where it lies, for g on a device; None where that is the host, or only the host reads it.
 
     Raises:
-        InvalidInputError: they are not all on one device.
+        InvalidInputError: B and g are on different devices, or their sizes do not fit.
     """
-    places: dict[str, int] = {}
-    for i, part in enumerate(parts):
-        places.setdefault(_package(part).place(part) if on_device(part) else "the host", i)
-    if len(places) > 1:
-        listed = ", ".join(f"g[{i}] on {place}" for place, i in places.items())
-        raise InvalidInputError(f"g: expected all arrays on one device, got {listed}")
-    if len({part.dtype for part in parts}) == 1:
-        return list(parts)
-    return [_package(part).widened(part) for part in parts]
+    package = package_of(g)
+    if not matrix_on_device(B) or type(package_of(B)) is not type(package):
+        return None
+    if (parts := package.columns(B)) is None or len(parts[0]) != B.shape[1] + 1:
+        return None
+    places = [package.place(x) for x in (parts[2], g)]
+    if places[0] != places[1]:
+        raise InvalidInputError(
+            f"B, g: expected both on one device, got B on {places[0]} and g on {places[1]}"
+        )
+    if B.shape[0] != len(g):
+        raise InvalidInputError(
+            f"g: expected one entry per row of B, which has {B.shape[0]}, got {len(g)}"
+        )
+    return DeviceIncidence(B, parts)
+
+
+def product_on_device(incidence: Any, u: DeviceArray, framework: Framework) -> DeviceArray | None:
+    """B u, float64 (p,), on u's device, by B there or a `Graph`; None where only the host can."""
+    if isinstance(incidence, DeviceIncidence):
+        return package_of(u).product(incidence.matrix, incidence.parts, u)
+    panels = getattr(incidence, "panels", None)
+    if panels is None:
+        return None
+    v = framework.zeros(incidence.shape[0])
+    steps = np.append(framework.to_numpy(u), 0.0)  # -1 stands for none
+    for rows, panel in panels:
+        entered, left = (framework.from_numpy(steps[x]) for x in (panel.entered, panel.left))
+        places = panel.view(framework.arange(rows.start, rows.stop))
+        v[places] = (left[:, None, :] - entered[:, :, None])[..., None, None]
+    return v
 
 
 _status = cache(_core.cuda_status)
@@ -183,29 +93,64 @@ _status = cache(_core.cuda_status)
 def solve_on_device(
     neurons: int, views: Sequence[View], options: dict[str, Any]
 ) -> _core.Solution | None:
-    """The solution with weights that stay on the device; None where only the host can find it.
+    """The solution by tensors, which stay on the device; None where only the host can find it.
 
     That is: where `_core.solve_panels` has none either, for irregular tensors beside others between
     the same groups of neurons, and, with a warning, where this build cannot use the device. Method
     "cd" brings the merged weights to the host where neighbours follow each other too often for
-    steps of many neurons, or numbers come near the end of their range. Runs on the current stream of the device that g is on, and waits for it where a
-    number per neuron is needed.
+    steps of many neurons, or numbers come near the end of their range.
+
+    Runs on the current stream of the device that g is on, and waits for it where a number per
+    neuron is needed.
 
     Raises:
         DeviceMemoryError: the device has too little memory; nothing has been changed.
         DeviceError: the CUDA runtime failed; nothing has been changed.
     """
-    state, detail = _status()
-    if state != "ready":
-        reason = f"CUDA: {state}" + (f", {detail}" if detail else "")
-        warnings.warn(f"g is copied from its device to the host ({reason})", stacklevel=5)
-        return None
     first = views[0][0]
-    package = _package(first)
+    package = package_of(first)
     parts = [
         (package.address(view), tuple(view.shape), package.strides(view), entered, left)
         for view, entered, left in views
     ]
+    return _solve((neurons, _dtype(first), parts), first, options)
+
+
+def solve_by_columns(
+    incidence: DeviceIncidence, g: DeviceArray, options: dict[str, Any]
+) -> _core.Solution | None:
+    """The solution by columns of B; None where only the host can find it.
+
+    That is: where B is not made of linear layers and convolutions whose rows stand in row-major
+    order, parameter by parameter, and as for `solve_on_device`.
+
+    Raises:
+        As `solve_on_device`.
+    """
+    package = package_of(g)
+    if package.strides(g) != (1,):
+        g = copied(g)
+    arrays = (*incidence.parts, g)
+    source = (
+        *incidence.matrix.shape,
+        min(map(len, incidence.parts[1:])),
+        tuple(map(_dtype, arrays[1:])),
+        tuple(map(package.address, arrays)),
+    )
+    return _solve(source, g, options)
+
+
+def _dtype(x: DeviceArray) -> str:
+    return str(x.dtype).removeprefix("torch.")
+
+
+def _solve(source: Any, first: DeviceArray, options: dict[str, Any]) -> _core.Solution | None:
+    state, detail = _status()
+    if state != "ready":
+        reason = f"CUDA: {state}" + (f", {detail}" if detail else "")
+        warnings.warn(f"g is copied from its device to the host ({reason})", stacklevel=6)
+        return None
+    package = package_of(first)
     memory: list[object] = []  # lives as long as the solve
 
     def allocate(size: int, device: bool) -> int:
@@ -213,11 +158,8 @@ def solve_on_device(
         memory.append(owner)
         return address
 
-    dtype = str(first.dtype).removeprefix("torch.")
     device, stream = package.device_and_stream(first)
     try:
-        return _core.solve_on_device(
-            neurons, dtype, parts, allocate, device=device, stream=stream, **options
-        )
+        return _core.solve_on_device(source, allocate, device=device, stream=stream, **options)
     except _core.DeviceError as error:
         raise DeviceError(str(error)) from None

@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcond_native.arrays import Framework, Incidence
+from pathcond_native.device import DeviceIncidence, product_on_device
+from pathcond_native.device_arrays import on_device
 from pathcond_native.structured import Graph
 
 __all__ = ["SolveResult"]
@@ -54,12 +56,17 @@ class SolveResult:
     """Wall time per stage."""
     history: npt.NDArray[np.float64]
     """(sweeps + 1,) F before the first sweep and after each."""
-    _incidence: Graph | Incidence
+    _incidence: Graph | Incidence | DeviceIncidence
     _framework: Framework
 
     @cached_property
     def v(self) -> Array:
         """(p,) B u for every row of B, computed when first asked for."""
+        if on_device(self.u):
+            v = product_on_device(self._incidence, self.u, self._framework)
+            if v is not None:
+                return v
+        assert not isinstance(self._incidence, DeviceIncidence)
         v = self._incidence.multiply(self._framework.to_numpy(self.u))
         return self._framework.from_numpy(v)
 

@@ -12,6 +12,8 @@ import numpy as np
 
 from pathcond_native import _core
 from pathcond_native.arrays import Incidence, read_incidence, read_weights
+from pathcond_native.device import DeviceIncidence, incidence_on_device, solve_by_columns
+from pathcond_native.device_arrays import on_device, read_on_device
 from pathcond_native.errors import InvalidInputError
 from pathcond_native.result import SolveResult
 from pathcond_native.structured import Graph, read_parts, solve_graph, whole
@@ -51,10 +53,11 @@ def solve(
             parameter of the model, or an iterator of such arrays. An iterator's arrays are summed
             where rows of B are equal (all taps of a kernel, all inputs of a first layer) and
             dropped before the next is asked for; of those in which no rows are equal, or an entry
-            is 0, a copy in float64 is kept. On a CUDA device, torch or CuPy, and with a
-            `RescalingGraph`, g stays where it is (of an iterator's arrays, copies there) and work
-            is queued on the current stream; with a matrix B, or where only B can tell, g is copied to
-            the host.
+            is 0, a copy in float64 is kept. On a CUDA device, torch or CuPy, g
+            stays where it is (of an iterator's arrays, copies there) and work is queued on the
+            current stream, if B is a `RescalingGraph`, or a matrix on the same device whose rows
+            are linear layers and convolutions one after the other, in row-major order; else, and
+            where only B can tell, g is copied to the host.
         method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
             steps for whole layers with a coarse step over layers, finished by Newton where these
             stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's
@@ -102,12 +105,13 @@ def solve(
     }
     if isinstance(B, Graph):
         weights, framework = read_parts(B, g)
-        incidence: Graph | Incidence = B
+        incidence: Graph | Incidence | DeviceIncidence = B
         columns = B.shape[1]
     else:
-        array, framework = read_weights(g)
+        array, framework = read_on_device(g) if on_device(g) else read_weights(g)
         weights = [array]
-        incidence = read_incidence(B, len(array))
+        there = incidence_on_device(B, array) if on_device(g) else None
+        incidence = there or read_incidence(B, len(array))
         columns = incidence.columns
     if u0 is not None and len(start) != columns:
         raise InvalidInputError(
@@ -143,9 +147,14 @@ def check_solve_options(options: dict[str, Any]) -> None:
 
 
 def _solve(
-    incidence: Graph | Incidence, parts: list[Any], options: dict[str, Any]
-) -> tuple[_core.Solution, Graph | Incidence]:
-    if not isinstance(incidence, Incidence):
+    incidence: Graph | Incidence | DeviceIncidence, parts: list[Any], options: dict[str, Any]
+) -> tuple[_core.Solution, Graph | Incidence | DeviceIncidence]:
+    if isinstance(incidence, DeviceIncidence):
+        if (solution := solve_by_columns(incidence, parts[0], options)) is not None:
+            return solution, incidence
+        g = whole(parts)
+        incidence = read_incidence(incidence.matrix, len(g))
+    elif not isinstance(incidence, Incidence):
         if (solution := solve_graph(incidence, parts, options)) is not None:
             return solution, incidence
         g = whole(parts)

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from pathcond_native import _core
 from pathcond_native.arrays import Framework, read_weights
-from pathcond_native.device import alike, copied, on_device, read_on_device, solve_on_device
+from pathcond_native.device import solve_on_device
+from pathcond_native.device_arrays import alike, copied, on_device, read_on_device
 from pathcond_native.errors import InvalidInputError
 
 __all__ = [

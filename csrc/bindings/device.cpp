@@ -8,6 +8,7 @@
 #include <string>
 #include <tuple>
 #include <utility>
+#include <variant>
 
 #include "bindings/options.hpp"
 #include "cuda/solve.hpp"
@@ -21,12 +22,18 @@ using namespace pybind11::literals;
 /// (address, shape, strides in entries, entered, left) per parameter, see `Panel`.
 using DevicePart = std::tuple<std::uintptr_t, std::array<std::int64_t, 5>,
                               std::array<std::int64_t, 5>, py::array, py::array>;
-using DeviceParts = std::vector<DevicePart>;
+/// (neurons, dtype of g, parts)
+using DeviceTensors = std::tuple<std::int32_t, std::string, std::vector<DevicePart>>;
+/// (rows, columns, entries, dtypes and addresses of indptr and indices, values, g), see
+/// `IncidenceView`. indptr and indices have one dtype.
+using DeviceMatrix = std::tuple<std::int64_t, std::int64_t, std::int64_t,
+                                std::array<std::string, 3>, std::array<std::uintptr_t, 4>>;
+using DeviceSource = std::variant<DeviceTensors, DeviceMatrix>;
 /// allocate(bytes, on the device) -> address; the memory lives as long as the solve.
 using Allocate = std::function<std::uintptr_t(std::size_t, bool)>;
 
 template <class G>
-Panels<G> panels_of(std::int32_t neurons, const DeviceParts& parts) {
+Panels<G> panels_of(std::int32_t neurons, const std::vector<DevicePart>& parts) {
   Panels<G> panels{neurons, 0, {}};
   for (const auto& [address, shape, strides, entered, left] : parts) {
     const auto [batch, enters, leaves, repeats, taps] = shape;
@@ -41,12 +48,55 @@ Panels<G> panels_of(std::int32_t neurons, const DeviceParts& parts) {
   return panels;
 }
 
-cuda::DevicePanels panels_from(std::int32_t neurons, const std::string& dtype,
-                               const DeviceParts& parts) {
+cuda::DeviceProblem problem_from(const DeviceTensors& tensors) {
+  const auto& [neurons, dtype, parts] = tensors;
   if (dtype == "float32") return panels_of<float>(neurons, parts);
   if (dtype == "float64") return panels_of<double>(neurons, parts);
   if (dtype == "bfloat16") return panels_of<cuda::Bfloat16>(neurons, parts);
   throw py::type_error("g must be float32, float64 or bfloat16");
+}
+
+template <class Index>
+cuda::DeviceColumns::View<Index> view_from(const DeviceMatrix& matrix) {
+  const auto& [rows, columns, entries, dtypes, addresses] = matrix;
+  const auto of = [&]<class Value>(Value) {
+    return IncidenceView<Index, Value>{rows,
+                                       columns,
+                                       reinterpret_cast<const Index*>(addresses[0]),
+                                       reinterpret_cast<const Index*>(addresses[1]),
+                                       reinterpret_cast<const Value*>(addresses[2]),
+                                       entries};
+  };
+  if (dtypes[1] == "int8") return of(std::int8_t{});
+  if (dtypes[1] == "int32") return of(std::int32_t{});
+  if (dtypes[1] == "int64") return of(std::int64_t{});
+  if (dtypes[1] == "float32") return of(float{});
+  if (dtypes[1] == "float64") return of(double{});
+  throw py::type_error("values must be int8, int32, int64, float32 or float64");
+}
+
+cuda::DeviceProblem problem_from(const DeviceMatrix& matrix) {
+  const auto& [rows, columns, entries, dtypes, addresses] = matrix;
+  cuda::DeviceColumns problem;
+  if (dtypes[0] == "int32")
+    problem.B = view_from<std::int32_t>(matrix);
+  else if (dtypes[0] == "int64")
+    problem.B = view_from<std::int64_t>(matrix);
+  else
+    throw py::type_error("indices must be int32 or int64");
+  if (dtypes[2] == "float32")
+    problem.g = reinterpret_cast<const float*>(addresses[3]);
+  else if (dtypes[2] == "float64")
+    problem.g = reinterpret_cast<const double*>(addresses[3]);
+  else if (dtypes[2] == "bfloat16")
+    problem.g = reinterpret_cast<const cuda::Bfloat16*>(addresses[3]);
+  else
+    throw py::type_error("g must be float32, float64 or bfloat16");
+  return problem;
+}
+
+cuda::DeviceProblem problem_from(const DeviceSource& source) {
+  return std::visit([](const auto& any) { return problem_from(any); }, source);
 }
 
 cuda::Memory memory_from(const Allocate& allocate) {
@@ -59,8 +109,7 @@ cuda::Memory memory_from(const Allocate& allocate) {
   return {from(true), from(false)};
 }
 
-std::optional<Solution> solve_on_device(std::int32_t neurons, const std::string& dtype,
-                                        const DeviceParts& parts, const Allocate& allocate,
+std::optional<Solution> solve_on_device(const DeviceSource& source, const Allocate& allocate,
                                         int device, std::uintptr_t stream,
                                         const std::string& method, std::optional<double> tolerance,
                                         std::optional<std::int64_t> max_sweeps,
@@ -68,21 +117,22 @@ std::optional<Solution> solve_on_device(std::int32_t neurons, const std::string&
                                         const py::object& callback) {
   const auto options =
       options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
-  const auto panels = panels_from(neurons, dtype, parts);
+  const auto problem = problem_from(source);
   const py::gil_scoped_release release;
-  return cuda::solve(panels, {device, stream}, memory_from(allocate), options);
+  return cuda::solve(problem, {device, stream}, memory_from(allocate), options);
 }
 
 std::pair<std::optional<Solution>, std::int64_t> solve_emulated(
-    std::int32_t neurons, const std::string& dtype, const DeviceParts& parts,
-    const Allocate& allocate, bool descending, const std::string& method,
-    std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
-    double max_scale, int threads, const py::object& callback) {
+    const DeviceSource& source, const Allocate& allocate, bool descending,
+    const std::string& method, std::optional<double> tolerance,
+    std::optional<std::int64_t> max_sweeps, std::vector<double> u0, double max_scale, int threads,
+    const py::object& callback) {
   const auto options =
       options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
-  const auto panels = panels_from(neurons, dtype, parts);
+  const auto problem = problem_from(source);
   const py::gil_scoped_release release;
-  auto [solution, waits] = cuda::solve_emulated(panels, descending, memory_from(allocate), options);
+  auto [solution, waits] =
+      cuda::solve_emulated(problem, descending, memory_from(allocate), options);
   return {std::move(solution), waits};
 }
 
@@ -108,18 +158,17 @@ const char* name(cuda::State state) {
 
 void bind_device(py::module_& module) {
   py::register_exception<cuda::DeviceError>(module, "DeviceError", PyExc_RuntimeError);
+  module.def("solve_on_device", &solve_on_device, "source"_a, "allocate"_a, py::kw_only(),
+             "device"_a, "stream"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
+             "max_scale"_a, "threads"_a, "callback"_a,
+             "As solve_panels or solve, for tensors of g, or B and g, on a CUDA device; None where "
+             "only the "
+             "host can solve it.");
   module.def(
-      "solve_on_device", &solve_on_device, "neurons"_a, "dtype"_a, "parts"_a, "allocate"_a,
-      py::kw_only(), "device"_a, "stream"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
-      "max_scale"_a, "threads"_a, "callback"_a,
-      "As solve_panels, for tensors of g on a CUDA device; None also where only the host can "
-      "solve it.");
-  module.def(
-      "solve_emulated", &solve_emulated, "neurons"_a, "dtype"_a, "parts"_a, "allocate"_a,
-      py::kw_only(), "descending"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
-      "max_scale"_a, "threads"_a, "callback"_a,
-      "For tests: the kernels of solve_on_device, run on the host for tensors of g there; also "
-      "how often the host would have waited for a device.");
+      "solve_emulated", &solve_emulated, "source"_a, "allocate"_a, py::kw_only(), "descending"_a,
+      "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a, "callback"_a,
+      "For tests: the kernels of solve_on_device, run on the host for what is there; also how "
+      "often the host would have waited for a device.");
   module.def(
       "cuda_status",
       [] {

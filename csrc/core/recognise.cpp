@@ -12,14 +12,6 @@
 namespace pathcond {
 namespace {
 
-/// Rows first + j * stride + i of one column for j < count and i < taps, all with one sign.
-struct Progression {
-  std::int64_t first, taps, stride, count;
-  std::int32_t neuron;
-
-  std::int64_t last() const { return first + (count - 1) * stride + taps - 1; }
-};
-
 /// Zero if and only if the values are equal.
 template <class T>
 [[gnu::always_inline]] inline auto difference(T a, T b) {
@@ -78,12 +70,11 @@ class ColumnReader {
   /// Appends the progressions of one column; false if it has too many or other values than +-1.
   bool read(std::int64_t column, std::vector<Progression>& leaving,
             std::vector<Progression>& entering) const {
-    constexpr int kMost = 64;
     std::int64_t k = B_.begin(column), previous = -1;
     const std::int64_t end = B_.end(column);
     if (k < 0 || k > end || end > B_.entries) return false;
     for (int found = 0; k < end; ++found) {
-      if (found == kMost || !(B_.values[k] == 1 || B_.values[k] == -1)) return false;
+      if (found == kMostProgressions || !(B_.values[k] == 1 || B_.values[k] == -1)) return false;
       const Progression next = progression(k, end, static_cast<std::int32_t>(column));
       if (next.first <= previous || next.last() >= B_.rows) return false;
       (B_.values[k] == 1 ? leaving : entering).push_back(next);
@@ -118,14 +109,13 @@ struct Entering {
   std::int64_t end() const { return first + size; }
 };
 
-/// Puts progressions of all columns together as tensors.
-template <class G>
 class Assembly {
  public:
-  Assembly(std::int32_t neurons, std::span<const G> g, const std::vector<Progression>& entering,
+  Assembly(std::int64_t rows, std::int32_t neurons, const std::vector<Progression>& entering,
            std::vector<Progression> leaving)
-      : g_(g.data()), leaving_(std::move(leaving)) {
-    found_.input = {neurons, std::ssize(g), {}};
+      : leaving_(std::move(leaving)) {
+    found_.neurons = neurons;
+    found_.rows = rows;
     for (const Progression& p : entering)
       for (std::int64_t j = 0; j < p.count; ++j)
         entering_.push_back({p.first + j * p.stride, p.taps, p.neuron});
@@ -134,7 +124,7 @@ class Assembly {
     std::sort(leaving_.begin(), leaving_.end(), by_row);
   }
 
-  std::optional<Recognised<G>> run() {
+  std::optional<Recognised> run() {
     std::size_t k = 0;
     while (k < leaving_.size()) {
       std::size_t end = k + 1;
@@ -142,7 +132,7 @@ class Assembly {
       if (!add_weight(k, end)) return std::nullopt;
       k = end;
     }
-    if (!add_entering_until(found_.input.rows)) return std::nullopt;
+    if (!add_entering_until(found_.rows)) return std::nullopt;
     return std::move(found_);
   }
 
@@ -208,16 +198,14 @@ class Assembly {
     row_ = row;
   }
 
-  void add(Panel<G> panel, std::int64_t first, std::vector<std::int32_t> entered,
+  void add(Panel<char> panel, std::int64_t first, std::vector<std::int32_t> entered,
            std::vector<std::int32_t> left) {
-    panel.g = g_ + first;
-    panel.entered = found_.neurons.emplace_back(std::move(entered)).data();
-    panel.left = found_.neurons.emplace_back(std::move(left)).data();
-    found_.input.panels.push_back(panel);
+    panel.entered = found_.ids.emplace_back(std::move(entered)).data();
+    panel.left = found_.ids.emplace_back(std::move(left)).data();
+    found_.tensors.push_back({first, panel});
   }
 
-  const G* g_;
-  Recognised<G> found_;
+  Recognised found_;
   std::vector<Entering> entering_;
   std::vector<Progression> leaving_;
   std::size_t next_ = 0;  ///< of entering_
@@ -226,9 +214,14 @@ class Assembly {
 
 }  // namespace
 
-template <class Index, class Value, class G>
-std::optional<Recognised<G>> recognise(const IncidenceView<Index, Value>& B, std::span<const G> g,
-                                       int threads) {
+std::optional<Recognised> assemble(std::int64_t rows, std::int32_t neurons,
+                                   const std::vector<Progression>& entering,
+                                   std::vector<Progression> leaving) {
+  return Assembly(rows, neurons, entering, std::move(leaving)).run();
+}
+
+template <class Index, class Value>
+std::optional<Recognised> recognise(const IncidenceView<Index, Value>& B, int threads) {
   if (B.columns >= std::numeric_limits<std::int32_t>::max() || B.indptr[0] != 0 ||
       B.indptr[B.columns] < 0 || B.indptr[B.columns] > B.entries)
     return std::nullopt;
@@ -253,15 +246,12 @@ std::optional<Recognised<G>> recognise(const IncidenceView<Index, Value>& B, std
     all.leaving.insert(all.leaving.end(), part.leaving.begin(), part.leaving.end());
     all.entering.insert(all.entering.end(), part.entering.begin(), part.entering.end());
   }
-  return Assembly<G>(static_cast<std::int32_t>(B.columns), g, all.entering, std::move(all.leaving))
-      .run();
+  return assemble(B.rows, static_cast<std::int32_t>(B.columns), all.entering,
+                  std::move(all.leaving));
 }
 
-#define PATHCOND_RECOGNISE(Index, Value)                                                   \
-  template std::optional<Recognised<float>> recognise(const IncidenceView<Index, Value>&,  \
-                                                      std::span<const float>, int);        \
-  template std::optional<Recognised<double>> recognise(const IncidenceView<Index, Value>&, \
-                                                       std::span<const double>, int);
+#define PATHCOND_RECOGNISE(Index, Value) \
+  template std::optional<Recognised> recognise(const IncidenceView<Index, Value>&, int);
 PATHCOND_FOR_EACH_INCIDENCE(PATHCOND_RECOGNISE)
 
 }  // namespace pathcond

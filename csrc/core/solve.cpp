@@ -112,13 +112,14 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
-  const auto tensors = recognise(B, g, options.threads);
+  const auto tensors = recognise(B, options.threads);
   watch.lap("validate");
   if (tensors) {
-    auto merged = merge_panels(tensors->input, options.threads, monitor);
+    const auto panels = tensors->over(g.data());
+    auto merged = merge_panels(panels, options.threads, monitor);
     // The panels do not tell which neurons of a pruned layer have which neighbours.
     if (merged && merged->all_positive) {
-      solve_merged({std::move(*merged), nullptr}, tensors->input.neurons, options, monitor, watch,
+      solve_merged({std::move(*merged), nullptr}, tensors->neurons, options, monitor, watch,
                    solution);
       return solution;
     }

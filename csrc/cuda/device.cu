@@ -32,11 +32,11 @@ Status status() {
   return {State::ready, properties.name};
 }
 
-std::optional<Solution> solve(const DevicePanels& panels, const Stream& stream,
+std::optional<Solution> solve(const DeviceProblem& problem, const Stream& stream,
                               const Memory& memory, const Options& options) {
   const CurrentDevice current(stream.device);
   DeviceMachine machine(memory, reinterpret_cast<cudaStream_t>(stream.stream));
-  return solve_on(machine, panels, options);
+  return solve_on(machine, problem, options);
 }
 
 }  // namespace pathcond::cuda

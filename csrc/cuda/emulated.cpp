@@ -3,10 +3,10 @@
 
 namespace pathcond::cuda {
 
-Emulated solve_emulated(const DevicePanels& panels, bool descending, const Memory& memory,
+Emulated solve_emulated(const DeviceProblem& problem, bool descending, const Memory& memory,
                         const Options& options) {
   HostMachine machine(memory, descending);
-  auto solution = solve_on(machine, panels, options);
+  auto solution = solve_on(machine, problem, options);
   return {std::move(solution), machine.waits()};
 }
 

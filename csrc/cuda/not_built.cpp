@@ -7,7 +7,7 @@ namespace pathcond::cuda {
 
 Status status() { return {State::not_built, ""}; }
 
-std::optional<Solution> solve(const DevicePanels&, const Stream&, const Memory&, const Options&) {
+std::optional<Solution> solve(const DeviceProblem&, const Stream&, const Memory&, const Options&) {
   throw DeviceError("this build of pathcond_native has no CUDA code");
 }
 

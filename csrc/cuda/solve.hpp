@@ -14,15 +14,28 @@ namespace pathcond::cuda {
 /// Tensors whose g lies on a device; the neurons they enter and leave are on the host.
 using DevicePanels = std::variant<Panels<float>, Panels<double>, Panels<Bfloat16>>;
 
+/// B and g, both on a device.
+struct DeviceColumns {
+  template <class Index>
+  using View = std::variant<IncidenceView<Index, std::int8_t>, IncidenceView<Index, std::int32_t>,
+                            IncidenceView<Index, std::int64_t>, IncidenceView<Index, float>,
+                            IncidenceView<Index, double>>;
+
+  std::variant<View<std::int32_t>, View<std::int64_t>> B;
+  std::variant<const float*, const double*, const Bfloat16*> g;
+};
+
+using DeviceProblem = std::variant<DevicePanels, DeviceColumns>;
+
 /// Where and in what order kernels run.
 struct Stream {
   int device;
   std::uintptr_t stream;  ///< a cudaStream_t; returns when its work so far is done
 };
 
-/// `solve` with weights that stay on the device. nullopt where only the host can, see
-/// `merge_panels`. Throws `DeviceError`.
-std::optional<Solution> solve(const DevicePanels& panels, const Stream& stream,
+/// `solve` with weights that stay on the device. nullopt where only the host can: see
+/// `merge_panels`, and where B is not made of a network's tensors. Throws `DeviceError`.
+std::optional<Solution> solve(const DeviceProblem& problem, const Stream& stream,
                               const Memory& memory, const Options& options);
 
 struct Emulated {
@@ -32,7 +45,7 @@ struct Emulated {
 
 /// The same kernels on the host, for tests: g lies in the host's memory. `descending`: blocks and
 /// threads run in the reverse order, see `HostLane`, which must not matter.
-Emulated solve_emulated(const DevicePanels& panels, bool descending, const Memory& memory,
+Emulated solve_emulated(const DeviceProblem& problem, bool descending, const Memory& memory,
                         const Options& options);
 
 }  // namespace pathcond::cuda

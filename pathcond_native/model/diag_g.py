@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from ..device import on_device
+from ..device_arrays import on_device
 from ..errors import InvalidInputError
 from ..structured import Reduced, reduced
 from .graph import RescalingGraph, check_graph

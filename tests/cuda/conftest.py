@@ -1,16 +1,26 @@
 """A device played by the host: the kernels of the CUDA backend, run as plain loops."""
 
 import sys
+import types
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from torch import nn
 
-from pathcond_native import DeviceMemoryError, _core, device, structured
+from pathcond_native import (
+    DeviceMemoryError,
+    _core,
+    device,
+    device_arrays,
+    result,
+    solver,
+    structured,
+)
 from pathcond_native import model as model_package
 
 TESTS = Path(__file__).parents[1]
@@ -43,10 +53,11 @@ def emulated(monkeypatch):
 def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
     state = Emulation()
 
-    def solve(neurons, dtype, parts, allocate, *, device, stream, **options):
+    def solve(source, allocate, *, device, stream, **options):
+        dtype = source[1] if len(source) == 3 else source[3][2]
         state.calls.append({"dtype": dtype, "device": device, "stream": stream})
         solution, state.waits = _core.solve_emulated(
-            neurons, dtype, parts, allocate, descending=state.descending, **options
+            source, allocate, descending=state.descending, **options
         )
         state.solved += solution is not None
         state.refused += solution is None
@@ -63,10 +74,16 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
 
     monkeypatch.setattr(device, "_status", lambda: ("ready", "the host"))
     monkeypatch.setattr(_core, "solve_on_device", solve)
-    for package in (device._Torch, device._CuPy):
+    for package in (device_arrays._Torch, device_arrays._CuPy):
         monkeypatch.setattr(package, "allocate", allocate)
         monkeypatch.setattr(package, "device_and_stream", lambda self, x: (0, 0))
-    for module in (device, structured, sys.modules[f"{model_package.__name__}.diag_g"]):
+    for module in (
+        device_arrays,
+        result,
+        solver,
+        structured,
+        sys.modules[f"{model_package.__name__}.diag_g"],
+    ):
         monkeypatch.setattr(module, "on_device", on_device)
     return state
 
@@ -104,6 +121,75 @@ def no_large_copies(monkeypatch):
         monkeypatch.setattr(torch, "from_numpy", from_numpy)
 
     return forbid
+
+
+class FakeCuPy(types.ModuleType):
+    """As much of CuPy as is used, its arrays on the host."""
+
+    def __init__(self):
+        super().__init__("cupy")
+
+        class Device:
+            id = 0
+
+            def __init__(self, number=0):
+                assert number == 0
+
+            def __enter__(self):
+                return self
+
+            def __exit__(self, *_):
+                return None
+
+        class NdArray(np.ndarray):
+            def get(self):
+                return np.array(self)
+
+            @property
+            def device(self):
+                return Device()
+
+            @property
+            def data(self):
+                return types.SimpleNamespace(ptr=self.__array_interface__["data"][0])
+
+        class CscMatrix(sp.csc_array):
+            @property
+            def ndim(self):
+                return 2
+
+            def __setattr__(self, name, value):
+                if name in ("indptr", "indices", "data"):
+                    value = np.asarray(value).view(NdArray)
+                super().__setattr__(name, value)
+
+            def get(self):
+                matrix = sp.csc_array(self.shape)
+                for name in ("indptr", "indices", "data"):
+                    setattr(matrix, name, np.asarray(getattr(self, name)))
+                return matrix
+
+        NdArray.__module__ = "cupy"
+        CscMatrix.__module__ = "cupyx.scipy.sparse"
+        self.csc_matrix = CscMatrix
+        self.ndarray = NdArray
+        self.cuda = types.SimpleNamespace(Device=Device)
+
+    def asarray(self, array):
+        return np.asarray(array).view(self.ndarray)
+
+    def zeros(self, size, dtype):
+        return self.asarray(np.zeros(size, dtype))
+
+    def arange(self, start, stop, dtype):
+        return self.asarray(np.arange(start, stop, dtype=dtype))
+
+
+@pytest.fixture
+def cupy(monkeypatch):
+    module = FakeCuPy()
+    monkeypatch.setitem(sys.modules, "cupy", module)
+    return module
 
 
 @pytest.fixture

@@ -1,15 +1,12 @@
 """Arrays in and out, errors and memory of the device path, the device played by the host."""
 
-import sys
-import types
-
 import numpy as np
 import pytest
 import torch
 from test_model_panels import Tensors, ids, layered
 
 import pathcond_native as pc
-from pathcond_native import _core, device
+from pathcond_native import _core, device, device_arrays, structured
 
 
 def some_graph():
@@ -99,7 +96,7 @@ def test_a_device_that_cannot_be_used_is_said(monkeypatch):
     graph = some_graph()
     g = some_weights(graph)
     monkeypatch.setattr(device, "_status", lambda: ("driver too old", "it supports CUDA 11.0"))
-    for module in (device, sys.modules["pathcond_native.structured"]):
+    for module in (device_arrays, structured):
         monkeypatch.setattr(module, "on_device", lambda x: isinstance(x, torch.Tensor))
     with pytest.warns(UserWarning, match="driver too old, it supports"):
         result = pc.solve(graph, g)
@@ -114,9 +111,7 @@ def test_without_a_device_there_is_an_error_not_a_crash():
     options = {"method": "auto", "tolerance": None, "max_sweeps": None, "u0": []}
     with pytest.raises(_core.DeviceError):
         _core.solve_on_device(
-            0,
-            "float32",
-            [],
+            (0, "float32", []),
             lambda *_: 0,
             device=0,
             stream=0,
@@ -190,51 +185,6 @@ def test_memory_beside_g(emulated):
     )
     pc.solve(graph, some_weights(graph).float())
     assert emulated.largest <= 1.04 * 8 * n * n + 400 * 2 * n
-
-
-class FakeCuPy(types.ModuleType):
-    """As much of CuPy as is used, its arrays on the host."""
-
-    def __init__(self):
-        super().__init__("cupy")
-
-        class Device:
-            id = 0
-
-            def __init__(self, number=0):
-                assert number == 0
-
-            def __enter__(self):
-                return self
-
-            def __exit__(self, *_):
-                return None
-
-        class NdArray(np.ndarray):
-            def get(self):
-                return np.array(self)
-
-            @property
-            def device(self):
-                return Device()
-
-            @property
-            def data(self):
-                return types.SimpleNamespace(ptr=self.__array_interface__["data"][0])
-
-        NdArray.__module__ = "cupy"
-        self.ndarray = NdArray
-        self.cuda = types.SimpleNamespace(Device=Device)
-
-    def asarray(self, array):
-        return np.asarray(array).view(self.ndarray)
-
-
-@pytest.fixture
-def cupy(monkeypatch):
-    module = FakeCuPy()
-    monkeypatch.setitem(sys.modules, "cupy", module)
-    return module
 
 
 def test_cupy_arrays(cupy, play):
