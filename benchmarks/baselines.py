@@ -142,15 +142,3 @@ def positive_root(p: int, d: int, outward: float, inward: float, rest: float) ->
     """The t > 0 with (p - d) outward t^2 - d rest t - (p + d) inward = 0 (Lemma 4.1)."""
     a, b, c = (p - d) * outward, d * rest, (p + d) * inward
     return (b + math.sqrt(b * b + 4 * a * c)) / (2 * a)
-
-
-def read_once(arrays: tuple[npt.NDArray[np.generic], ...]) -> int:
-    """Read every byte once, as NumPy's sum over 64-bit integers; up to 7 bytes at an end are left.
-
-    Caches are as the call before left them, and so is the speed.
-    """
-    total = 0
-    for array in arrays:
-        whole = array.view(np.uint8)[: array.nbytes // 8 * 8]
-        total += int(whole.view(np.uint64).sum())
-    return total

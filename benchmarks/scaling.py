@@ -19,8 +19,8 @@ from typing import Any
 import numpy as np
 
 from pathcond_native import SolveResult, solve
+from pathcond_native.cli.bench import read_once
 
-from .baselines import read_once
 from .run import describe
 from .synthetic import Tensors, chain, conditioned, depthwise, positive, stream
 

@@ -16,8 +16,9 @@ import pytest
 import torch
 
 from pathcond_native import solve
+from pathcond_native.cli.bench import read_once
 
-from .baselines import edge_sets, lbfgsb, numba_sweeps, python_sweeps, read_once
+from .baselines import edge_sets, lbfgsb, numba_sweeps, python_sweeps
 
 GAP = 1e-9
 SWEEPS = 10

@@ -4,6 +4,7 @@ __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "InvalidInputError",
+    "OutputError",
     "PathcondError",
     "TraceError",
     "VerificationError",
@@ -32,3 +33,7 @@ class TraceError(PathcondError, RuntimeError):
 
 class VerificationError(PathcondError, RuntimeError):
     """A rescaling changed the function; every parameter was restored bit for bit."""
+
+
+class OutputError(PathcondError, OSError):
+    """A file could not be written; what was there before is still there."""

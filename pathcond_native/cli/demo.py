@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import sys
+import argparse
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -15,7 +14,10 @@ from .. import __version__
 from ..model import diag_g, rescale_, trace
 from ..result import SolveResult
 from ..solver import solve
+from .exit_codes import OK
 from .networks import AUTOENCODER, CIFAR_NV, Network
+from .output import print_json
+from .progress import Progress
 from .table import align
 
 __all__ = ["measure", "run"]
@@ -27,18 +29,19 @@ _PAPER_SWEEPS = 10
 _T = TypeVar("_T")
 
 
-def run(*, as_json: bool) -> int:
-    """Measure both networks and print a table or JSON; return the exit status 0."""
+def run(arguments: argparse.Namespace) -> int:
+    """Measure both networks and print a table or JSON; return the exit code 0."""
     _warm_up()
     measured = []
-    for network in (CIFAR_NV, AUTOENCODER):
-        print(f"{network.title}: tracing, solving, rescaling ...", file=sys.stderr, flush=True)
-        measured.append(measure(network))
-    if as_json:
-        print(json.dumps({"version": __version__, "networks": measured}, indent=2))
+    with Progress(2) as progress:
+        for network in (CIFAR_NV, AUTOENCODER):
+            with progress.stage(f"{network.title}: tracing, solving, rescaling"):
+                measured.append(measure(network))
+    if arguments.json:
+        print_json({"version": __version__, "networks": measured})
     else:
         print(f"\n{_table(measured)}\n\n{_LEGEND}")
-    return 0
+    return OK
 
 
 def measure(network: Network) -> dict[str, Any]:

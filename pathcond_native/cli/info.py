@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib.metadata
 import importlib.util
-import json
 import platform
 from typing import Any
 
 from .. import __version__, _core
 from ..solver import available_threads
+from .exit_codes import OK
+from .output import print_json
 
 __all__ = ["installed_version", "run"]
 
@@ -29,12 +31,12 @@ def installed_version(package: str) -> str | None:
         return "unknown version"
 
 
-def run(*, as_json: bool) -> int:
-    """Print what is installed; return the exit status 0."""
+def run(arguments: argparse.Namespace) -> int:
+    """Print what is installed; return the exit code 0."""
     facts = _collect()
-    if as_json:
-        print(json.dumps(facts, indent=2))
-        return 0
+    if arguments.json:
+        print_json(facts)
+        return OK
     build = facts["build"]
     rows = [
         ("pathcond_native", facts["version"]),
@@ -49,7 +51,7 @@ def run(*, as_json: bool) -> int:
     ]
     for name, value in rows:
         print(f"{name:<17}{value}")
-    return 0
+    return OK
 
 
 def _cuda() -> str:

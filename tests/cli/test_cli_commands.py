@@ -1,5 +1,6 @@
 """``python -m pathcond_native``: help, info and demo, each in a process of its own."""
 
+import argparse
 import importlib.util
 import json
 import subprocess
@@ -90,7 +91,7 @@ def test_info_says_what_is_between_it_and_a_device(status, words, capsys, monkey
     from pathcond_native.cli import info
 
     monkeypatch.setattr(info._core, "cuda_status", lambda: status)
-    assert info.run(as_json=False) == 0
+    assert info.run(argparse.Namespace(json=False)) == 0
     assert f"CUDA             {words}" in capsys.readouterr().out.splitlines()
 
 
@@ -114,7 +115,7 @@ def test_info_works_without_optional_packages():
 @pytest.mark.parametrize("blocked", ["torch", "scipy"])
 def test_demo_without_a_package_names_the_remedy(blocked):
     done = without([blocked], "demo")
-    assert done.returncode == 2
+    assert done.returncode == 4
     assert done.stdout == ""
     assert blocked in done.stderr
     assert "pip install 'pathcond-native[torch]'" in done.stderr
@@ -148,7 +149,7 @@ def test_the_table_of_the_demo_fits_a_terminal(capsys, monkeypatch):
     small = networks.Network("small", (5,), lambda: networks.dense(5, 16, 8, 3))
     monkeypatch.setattr(demo, "CIFAR_NV", small)
     monkeypatch.setattr(demo, "AUTOENCODER", small)
-    assert demo.run(as_json=False) == 0
+    assert demo.run(argparse.Namespace(json=False)) == 0
     lines = capsys.readouterr().out.splitlines()
     assert max(map(len, lines)) <= 100
     for label in ("rows after merging", "F/p at the optimum", "sweeps", "largest change"):
