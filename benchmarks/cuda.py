@@ -1,8 +1,8 @@
 """``python -m benchmarks.cuda``: everything that needs a CUDA device, in one command.
 
-Runs the tests marked ``cuda``, again under compute-sanitizer (memcheck, racecheck) where that is
-installed, measures, and writes ``results/cuda.json`` with the device's name and the date. Nothing
-is written unless all tests pass. Without a device it says so and does nothing.
+Runs the tests marked ``cuda``, again under compute-sanitizer (memcheck, racecheck, synccheck) where
+that is installed, measures, and writes ``results/cuda.json`` with the device's name and the date.
+Nothing is written unless all tests pass. Without a device it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -26,12 +26,20 @@ import pathcond_native as pc
 from pathcond_native import _core
 
 from .residual import resnet50
-from .synthetic import NONE, Tensor, Tensors
+from .synthetic import NONE, Tensor, Tensors, chain
 
 HERE = Path(__file__).parent
+DEVICE = "cuda"
 REPEATS = 11
-SMALL = "tensors_of_every_kind or biases or one_neuron or errors or absorbed or mlp"
+SMALL = "every_kind or biases or one_neuron or errors or absorbed or mlp or sweeps or columns"
+REMEDY = {
+    "not built": "install it where nvcc is in PATH: pip install -e '.[torch,test]' "
+    "-C cmake.define.PATHCOND_CUDA=ON"
+}
 Facts = dict[str, Any]
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def main() -> int:
@@ -39,8 +47,11 @@ def main() -> int:
     state, detail = _core.cuda_status()
     import torch
 
-    if state != "ready" or not torch.cuda.is_available():
-        print(f"No CUDA device to run on ({state}{': ' + detail if detail else ''}); nothing done.")
+    if state == "ready" and not torch.cuda.is_available():
+        state, detail = "torch sees none", f"torch {torch.__version__}"
+    if state != "ready":
+        reason = ": ".join(filter(None, (state, detail or REMEDY.get(state))))
+        print(f"No CUDA device to run on ({reason}); nothing done.")
         return 0
     tests, failed = checked()
     if failed:
@@ -51,14 +62,19 @@ def main() -> int:
         "versions": {
             "pathcond-native": version("pathcond-native"),
             "torch": torch.__version__,
+            "torch's CUDA": torch.version.cuda,
             "python": sys.version.split()[0],
         },
         "tests": tests,
         "copy_bytes_per_second": (bandwidth := copy_bandwidth()),
         "merge": [
-            merge(kind, dtype, bandwidth) for kind in KINDS for dtype in ("float32", "float64")
+            {"kind": kind, **merge(build(), dtype, bandwidth)}
+            for kind, build in KINDS.items()
+            for dtype in ("float32", "float64")
         ],
-        "resnet50": resnet(),
+        "columns": columns(layers(640, 5, (3, 3)), bandwidth),
+        "levels": [levels(chain(256, 51), method) for method in ("auto", "cd")],
+        "resnet50": rescaling(resnet50(), (1, 3, 224, 224)),
     }
     text = json.dumps(facts, indent=2) + "\n"
     (HERE / "results" / "cuda.json").write_text(text, encoding="utf-8")
@@ -70,10 +86,11 @@ def checked() -> tuple[Facts, bool]:
     """What became of the tests, plain and under compute-sanitizer, and whether any failed."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
     runs = {"plain": pytest}
+    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin"
     sanitizer = shutil.which("compute-sanitizer") or shutil.which(
-        "compute-sanitizer", path="/usr/local/cuda/bin"
+        "compute-sanitizer", path=str(toolkit)
     )
-    for tool in ("memcheck", "racecheck"):
+    for tool in ("memcheck", "racecheck", "synccheck"):
         if sanitizer:
             command = [sanitizer, "--tool", tool, "--error-exitcode", "9"]
             runs[tool] = [*command, *pytest, "-k", SMALL]
@@ -115,11 +132,11 @@ def seconds(run: Callable[[], Any], before: Callable[[], Any] = lambda: None) ->
     return statistics.median(times)
 
 
-def copy_bandwidth() -> float:
+def copy_bandwidth(numbers: int = 1 << 28) -> float:
     """Bytes read and written per second by a copy from device to device."""
     import torch
 
-    source = torch.ones(1 << 28, dtype=torch.float32, device="cuda")
+    source = torch.ones(numbers, dtype=torch.float32, device=DEVICE)
     target = torch.empty_like(source)
     return 2 * source.nbytes / seconds(lambda: target.copy_(source))
 
@@ -148,19 +165,18 @@ KINDS: dict[str, Callable[[], Tensors]] = {
 }
 
 
-def merge(kind: str, dtype: str, bandwidth: float) -> Facts:
-    """Time to merge 1e8 weights, beside the time in which the device copies as many bytes."""
+def merge(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
+    """Time to merge a network's weights, beside that in which the device copies as many bytes."""
     import torch
 
-    graph = KINDS[kind]()
     _ = graph.panels
-    g = torch.rand(graph.shape[0], dtype=getattr(torch, dtype), device="cuda") + 0.5
+    g = torch.rand(graph.shape[0], dtype=getattr(torch, dtype), device=DEVICE) + 0.5
     results = [pc.solve(graph, g) for _ in range(REPEATS)]
     assert all(r.converged and torch.equal(r.u, results[0].u) for r in results), results[0]
     took = statistics.median(r.seconds["merge"] for r in results[1:])
-    merged = 8 * results[0].merged_rows if kind != "linear" else 0
+    in_place = all(len(tensor.shape) == 2 for tensor in graph.tensors)
+    merged = 0 if in_place else 8 * results[0].merged_rows
     return {
-        "kind": kind,
         "dtype": dtype,
         "parameters": graph.shape[0],
         "merge_seconds": took,
@@ -172,13 +188,51 @@ def merge(kind: str, dtype: str, bandwidth: float) -> Facts:
     }
 
 
-def resnet() -> Facts:
-    """`solve` and `rescale_` of ResNet-50 beside one forward and backward pass at batch 1."""
+def columns(graph: Tensors, bandwidth: float) -> Facts:
+    """Time to merge a matrix B, beside the time in which the device copies as many bytes."""
     import torch
 
-    torch.manual_seed(0)
-    model = resnet50().cuda()
-    x = torch.randn(1, 3, 224, 224, device="cuda")
+    B = graph.incidence()
+    parts = [torch.from_numpy(x).to(DEVICE) for x in (B.indptr, B.indices, B.data)]
+    matrix = torch.sparse_csc_tensor(*parts, size=B.shape, check_invariants=False)
+    g = torch.rand(B.shape[0], device=DEVICE) + 0.5
+    results = [pc.solve(matrix, g) for _ in range(REPEATS)]
+    expected = pc.solve(B, g.cpu())
+    difference = float((results[0].u.cpu() - expected.u).abs().max())
+    assert all(r.converged for r in results) and difference <= 1e-10, (results[0], difference)
+    took = statistics.median(r.seconds["merge"] for r in results[1:])
+    read = sum(x.nbytes for x in (*parts, g))
+    return {
+        "parameters": B.shape[0],
+        "entries": B.nnz,
+        "merge_seconds": took,
+        "share_of_copy_bandwidth": read / took / bandwidth,
+        "difference_from_host": difference,
+    }
+
+
+def levels(graph: Tensors, method: Literal["auto", "cd"]) -> Facts:
+    """Sweeps of a deep network of narrow layers, whose time is that of launches."""
+    import torch
+
+    g = torch.from_numpy(np.random.default_rng(0).lognormal(0, 1.5, graph.shape[0])).to(DEVICE)
+
+    def sweeps(count: int) -> float:
+        return seconds(lambda: pc.solve(graph, g, method=method, tol=0, max_sweeps=count))
+
+    return {
+        "method": method,
+        "tensors": len(graph.tensors),
+        "seconds_per_sweep": (sweeps(7) - sweeps(2)) / 5,
+    }
+
+
+def rescaling(model: nn.Module, inputs: tuple[int, ...]) -> Facts:
+    """`solve` and `rescale_` of a model beside one forward and backward pass at batch 1."""
+    import torch
+
+    model = model.to(DEVICE)
+    x = torch.randn(inputs, device=DEVICE)
     graph = pc.trace(model, x)
     g = pc.diag_g(model, x, graph=graph)
     result = pc.solve(graph, g)

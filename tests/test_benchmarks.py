@@ -105,10 +105,17 @@ def test_synthetic_problems_are_the_same_with_and_without_B(benchmarks, build, s
 
 def test_the_benchmark_of_devices_does_nothing_without_one(benchmarks, capsys, monkeypatch):
     cuda = benchmarks("cuda")
-    monkeypatch.setattr(cuda._core, "cuda_status", lambda: ("no driver", ""))
     monkeypatch.setattr(cuda, "checked", lambda: pytest.fail("tests were run"))
-    assert cuda.main() == 0
-    assert capsys.readouterr().out == "No CUDA device to run on (no driver); nothing done.\n"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    for status, reason in (
+        (("no driver", ""), "no driver"),
+        (("driver too old", "it supports 11.0"), "driver too old: it supports 11.0"),
+        (("not built", ""), "not built: install it where nvcc is in PATH"),
+        (("ready", "NVIDIA H100"), f"torch sees none: torch {torch.__version__}"),
+    ):
+        monkeypatch.setattr(cuda._core, "cuda_status", lambda status=status: status)
+        assert cuda.main() == 0
+        assert capsys.readouterr().out.startswith(f"No CUDA device to run on ({reason}")
 
 
 def test_resnet50_has_its_parameters(benchmarks):

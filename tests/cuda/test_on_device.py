@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from test_emulated_arrays import EXAMPLE, LONGEST_AXIS, by_tensor, some_graph, some_weights
+from test_emulated_columns import as_csc
 from test_emulated_kernels import LARGE, SAME, SHARP, built, weights
+from test_emulated_sweeps import chain
 from torch import nn
 from zoo import graph_of
 
@@ -13,6 +15,7 @@ from pathcond_native import _core
 
 pytestmark = [
     pytest.mark.cuda,
+    pytest.mark.filterwarnings("ignore:Sparse CSC tensor support:UserWarning"),
     pytest.mark.skipif(
         not torch.cuda.is_available() or _core.cuda_status()[0] != "ready",
         reason=f"no CUDA device that this build can use ({_core.cuda_status()[0]})",
@@ -58,6 +61,35 @@ def test_models(name):
     graph = graph_of(name)
     if graph.panels is not None:
         assert_same(graph, weights(graph))
+
+
+@pytest.mark.parametrize("name", ["biases", "kernels of nine taps", "flattened positions"])
+def test_sweeps_one_by_one(name):
+    graph = built(LARGE[name])
+    g = weights(graph)
+    for sweeps in (1, 2, 10):  # launched one by one, then as a graph
+        asked = {"method": "cd", "tol": 0, "max_sweeps": sweeps}
+        expected, found = pc.solve(graph, g.numpy(), **asked), pc.solve(graph, g.cuda(), **asked)
+        assert np.abs(found.u.cpu().numpy() - expected.u).max() <= SAME
+        assert torch.equal(found.u, pc.solve(graph, g.cuda(), **asked).u), "deterministic"
+
+
+def test_sweeps_over_many_levels():
+    graph = chain(50)
+    g = weights(graph, sigma=1.5)
+    found, expected = pc.solve(graph, g.cuda()), pc.solve(graph, g.numpy())
+    assert found.sweeps == expected.sweeps and found.status == expected.status
+    assert np.abs(found.u.cpu().numpy() - expected.u).max() <= 1e-8
+
+
+@pytest.mark.parametrize("name", ["biases", "kernels of nine taps", "flattened positions"])
+def test_columns_of_a_matrix(name):
+    graph = built(LARGE[name])
+    B, g = as_csc(graph.incidence()), weights(graph)
+    found = pc.solve(B.cuda(), g.cuda(), tol=SHARP)
+    assert np.abs(found.u.cpu().numpy() - pc.solve(B, g, tol=SHARP).u.numpy()).max() <= SAME
+    assert found.v.is_cuda
+    torch.testing.assert_close(found.v.cpu(), pc.solve(graph, g, tol=SHARP).v, atol=1e-9, rtol=0)
 
 
 def test_absorbed_weights():
