@@ -113,7 +113,7 @@ def solve_on_device(
         (package.address(view), tuple(view.shape), package.strides(view), entered, left)
         for view, entered, left in views
     ]
-    return _solve((neurons, _dtype(first), parts), first, options)
+    return _solve((neurons, _dtype(first), parts), first, options, stacklevel=6)
 
 
 def solve_by_columns(
@@ -137,18 +137,20 @@ def solve_by_columns(
         tuple(map(_dtype, arrays[1:])),
         tuple(map(package.address, arrays)),
     )
-    return _solve(source, g, options)
+    return _solve(source, g, options, stacklevel=5)
 
 
 def _dtype(x: DeviceArray) -> str:
     return str(x.dtype).removeprefix("torch.")
 
 
-def _solve(source: Any, first: DeviceArray, options: dict[str, Any]) -> _core.Solution | None:
+def _solve(
+    source: Any, first: DeviceArray, options: dict[str, Any], *, stacklevel: int
+) -> _core.Solution | None:
     state, detail = _status()
     if state != "ready":
         reason = f"CUDA: {state}" + (f", {detail}" if detail else "")
-        warnings.warn(f"g is copied from its device to the host ({reason})", stacklevel=6)
+        warnings.warn(f"g is copied from its device to the host ({reason})", stacklevel=stacklevel)
         return None
     package = package_of(first)
     memory: list[object] = []  # lives as long as the solve

@@ -117,6 +117,7 @@ class _Torch:
         if B.layout == torch.sparse_csc:
             indptr, indices, values = B.ccol_indices(), B.row_indices(), B.values()
         else:  # by hand: torch warns when it makes such a matrix
+            B = B.to(torch.int8) if B.dtype == torch.bool else B
             coo = (B.resolve_neg().to_sparse() if B.layout == torch.strided else B).to_sparse_coo()
             row, column = coo.coalesce().indices()
             column, order = column.sort(stable=True)

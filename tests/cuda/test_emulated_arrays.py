@@ -6,7 +6,7 @@ import torch
 from test_model_panels import Tensors, ids, layered
 
 import pathcond_native as pc
-from pathcond_native import _core, device, device_arrays, structured
+from pathcond_native import _core, device, device_arrays, solver, structured
 
 
 def some_graph():
@@ -96,11 +96,15 @@ def test_a_device_that_cannot_be_used_is_said(monkeypatch):
     graph = some_graph()
     g = some_weights(graph)
     monkeypatch.setattr(device, "_status", lambda: ("driver too old", "it supports CUDA 11.0"))
-    for module in (device_arrays, structured):
+    for module in (device_arrays, solver, structured):
         monkeypatch.setattr(module, "on_device", lambda x: isinstance(x, torch.Tensor))
-    with pytest.warns(UserWarning, match="driver too old, it supports"):
-        result = pc.solve(graph, g)
-    assert np.array_equal(result.u.numpy(), pc.solve(graph, g.numpy()).u)
+    matrix = torch.from_numpy(graph.incidence().toarray())
+    for B in (graph, matrix):
+        with pytest.warns(UserWarning, match="driver too old, it supports") as warned:
+            result = pc.solve(B, g)
+        assert warned[0].filename == __file__
+        expected = pc.solve(B.numpy() if B is matrix else B, g.numpy())
+        assert np.array_equal(result.u.numpy(), expected.u)
 
 
 def test_without_a_device_there_is_an_error_not_a_crash():

@@ -134,6 +134,7 @@ def test_what_the_host_solves(emulated):
         assert np.array_equal(result.u.numpy(), pc.solve(matrix, g.numpy()).u)
     assert emulated.solved == 1 and emulated.refused == 2  # nothing connected is a network too
     emulated.refused = 0
+    assert pc.solve(as_csc(sp.csc_array((5, 0))), g[:5]).u.shape == (0,)
     unsorted = as_csc(B)
     unsorted.row_indices()[:2] = unsorted.row_indices()[:2].flip(0)
     assert pc.solve(unsorted, g).converged and emulated.refused == 1
