@@ -15,6 +15,7 @@ __all__: list[str] = [
     "Solution",
     "build_info",
     "cuda_status",
+    "equalise",
     "reduce",
     "solve",
     "solve_emulated",
@@ -72,6 +73,20 @@ def cuda_status() -> tuple[str, str]:
     What stands between this build and a CUDA device, and details. Asks the driver; creates no context.
     """
 
+def equalise(
+    indptr: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    indices: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    values: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    log_size: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
+    max_scale: typing.SupportsFloat | typing.SupportsIndex,
+    tolerance: typing.SupportsFloat | typing.SupportsIndex,
+    max_sweeps: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[numpy.typing.NDArray[numpy.float64], numpy.typing.NDArray[numpy.float64], float]:
+    """
+    Cross-layer equalisation of B (int8 in compressed sparse columns, int32) over rows of weights with these logs: u, the imbalance before and after every sweep, and what of it max_scale lets become smaller.
+    """
+
 def reduce(
     part: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], over_enters: bool, over_leaves: bool
 ) -> numpy.typing.NDArray[numpy.float64] | None:
@@ -87,6 +102,7 @@ def solve(
     g: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
     *,
     method: str,
+    linear: bool,
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
@@ -131,6 +147,7 @@ def solve_emulated(
     *,
     descending: bool,
     method: str,
+    linear: bool,
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
@@ -176,6 +193,7 @@ def solve_on_device(
     device: typing.SupportsInt | typing.SupportsIndex,
     stream: typing.SupportsInt | typing.SupportsIndex,
     method: str,
+    linear: bool,
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],
@@ -199,6 +217,7 @@ def solve_panels(
     ],
     *,
     method: str,
+    linear: bool,
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,
     max_sweeps: typing.SupportsInt | typing.SupportsIndex | None,
     u0: collections.abc.Sequence[typing.SupportsFloat | typing.SupportsIndex],

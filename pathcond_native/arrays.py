@@ -167,6 +167,8 @@ def read_weights(g: Any, name: str = "g") -> tuple[npt.NDArray[Any], Framework]:
 
 def read_incidence(B: Any, rows: int) -> Incidence:
     """B (p, H) from any of the forms that `solve` documents; `rows` is the length of g."""
+    if isinstance(B, Incidence):
+        return B
     if _is_cupy(B):
         B = B.get()
     if isinstance(B, tuple | list) and _is_pair(B):

@@ -27,6 +27,7 @@ class SolveResult:
 
     p counts the rows with g > 0; rows with g = 0 are not part of the problem. Arrays are of the
     kind that g was (NumPy or torch), dtype float64 where nothing else is said; `history` is NumPy.
+    With another criterion, read it for F, see `solve` and `rescale_`.
     """
 
     u: Array

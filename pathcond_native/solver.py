@@ -9,11 +9,13 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 
 from pathcond_native import _core
 from pathcond_native.arrays import Incidence, read_incidence, read_weights
 from pathcond_native.device import DeviceIncidence, incidence_on_device, solve_by_columns
 from pathcond_native.device_arrays import on_device, read_on_device
+from pathcond_native.enorm import hold_one_sided
 from pathcond_native.errors import InvalidInputError
 from pathcond_native.result import SolveResult
 from pathcond_native.structured import Graph, read_parts, solve_graph, whole
@@ -25,6 +27,7 @@ def solve(
     B: Any,
     g: Any,
     *,
+    criterion: Literal["pathcond", "enorm"] = "pathcond",
     method: Literal["auto", "cd", "newton"] = "auto",
     tol: float | None = None,
     max_sweeps: int | None = None,
@@ -58,11 +61,16 @@ def solve(
             current stream, if B is a `RescalingGraph`, or a matrix on the same device whose rows
             are linear layers and convolutions one after the other, in row-major order; else, and
             where only B can tell, g is copied to the host.
+        criterion: "pathcond": F. "enorm" (Stock et al., arXiv 1902.10416): minimise
+            N(u) = sum_i g_i exp(-(B u)_i) instead, the sum of squares after the rescaling if g
+            holds the squares of the parameters. `objective` and `history` are then N, gradients
+            those of log N. A neuron that only leaving rows touch, or only entering ones, has no
+            optimum: it keeps u = 0 and counts as `frozen`. A matrix B is read on the host.
         method: "auto": merges equal rows, solves a rank-one model of dense layers, then takes exact
             steps for whole layers with a coarse step over layers, finished by Newton where these
             stall; for B of other structure exact coordinate sweeps, then Newton. "newton": Newton's
             method with conjugate gradients on the merged rows. "cd": the paper's coordinate
-            descent, neurons in order.
+            descent, neurons in order; with "enorm" the cycles of its paper.
         tol: "auto", "newton": max_h |dF/du_h| / p to reach (default 1e-12). "cd": the paper's
             sum_h |change of u_h| over one sweep (default 1e-2).
         max_sweeps: sweeps (or Newton steps) at most; default 10 for "cd", else 1000.
@@ -89,6 +97,8 @@ def solve(
         DeviceError: the CUDA runtime failed; nothing has been changed.
         KeyboardInterrupt: Ctrl-C, also within a sweep.
     """
+    if criterion not in ("pathcond", "enorm"):
+        raise InvalidInputError(f"criterion: expected 'pathcond' or 'enorm', got {criterion!r}")
     if not isinstance(method, str):
         raise InvalidInputError(f"method: expected a string, got {method!r}")
     if callback is not None and not callable(callback):
@@ -96,6 +106,7 @@ def solve(
     start = [] if u0 is None else _starting_point(u0)
     options: dict[str, Any] = {
         "method": method,
+        "linear": True,
         "tolerance": _real("tol", tol),
         "max_sweeps": _integer("max_sweeps", max_sweeps),
         "max_scale": math.inf if max_scale is None else _real("max_scale", max_scale),
@@ -110,7 +121,8 @@ def solve(
     else:
         array, framework = read_on_device(g) if on_device(g) else read_weights(g)
         weights = [array]
-        there = incidence_on_device(B, array) if on_device(g) else None
+        stays = on_device(g) and criterion == "pathcond"
+        there = incidence_on_device(B, array) if stays else None
         incidence = there or read_incidence(B, len(array))
         columns = incidence.columns
     if u0 is not None and len(start) != columns:
@@ -119,11 +131,15 @@ def solve(
             f"{columns}, got {len(start)}"
         )
     try:
-        solution, incidence = _solve(incidence, weights, options)
+        if criterion == "enorm" and not isinstance(incidence, DeviceIncidence):
+            solution, incidence, u = _balance(incidence, weights, options)
+        else:
+            solution, incidence = _solve(incidence, weights, options)
+            u = solution.u
     except _core.InvalidInput as error:
         raise InvalidInputError(str(error)) from None
     return SolveResult(
-        u=framework.from_numpy(solution.u),
+        u=framework.from_numpy(u),
         objective=solution.objective,
         initial_objective=solution.initial_objective,
         gradient_norm=solution.gradient_norm,
@@ -161,6 +177,25 @@ def _solve(
         incidence = read_incidence(incidence.incidence(), len(g))
     else:
         g = whole(parts)
+    return _host_solve(incidence, g, options)
+
+
+def _balance(
+    incidence: Graph | Incidence, parts: list[Any], options: dict[str, Any]
+) -> tuple[_core.Solution, Graph | Incidence, npt.NDArray[np.float64]]:
+    """Solution, B and u with criterion "enorm": N(u) is F without its linear term, at -u."""
+    if isinstance(incidence, Incidence):  # all that can be wrong with B and g is found first
+        incidence = _host_solve(incidence, whole(parts), {**options, "max_sweeps": 0})[1]
+    solved, parts, held = hold_one_sided(incidence, parts)
+    u0 = np.where(held, 0.0, np.negative(options["u0"])).tolist() if options["u0"] else []
+    solution, _ = _solve(solved, parts, {**options, "linear": False, "u0": u0})
+    return solution, incidence, 0.0 - solution.u
+
+
+def _host_solve(
+    incidence: Incidence, g: Any, options: dict[str, Any]
+) -> tuple[_core.Solution, Incidence]:
+    """The solution, and B as it could be read."""
     try:
         return _call(incidence, g, options), incidence
     except _core.NotCanonical:

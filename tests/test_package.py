@@ -86,6 +86,7 @@ def test_docstring_names_every_argument():
         assert f"\n        {name}: " in inspect.getdoc(pc.solve).replace("\n    ", "\n        ")
     keyword_only = [p.name for p in parameters.values() if p.kind is p.KEYWORD_ONLY]
     assert keyword_only == [
+        "criterion",
         "method",
         "tol",
         "max_sweeps",

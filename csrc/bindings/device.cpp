@@ -111,12 +111,13 @@ cuda::Memory memory_from(const Allocate& allocate) {
 
 std::optional<Solution> solve_on_device(const DeviceSource& source, const Allocate& allocate,
                                         int device, std::uintptr_t stream,
-                                        const std::string& method, std::optional<double> tolerance,
+                                        const std::string& method, bool linear,
+                                        std::optional<double> tolerance,
                                         std::optional<std::int64_t> max_sweeps,
                                         std::vector<double> u0, double max_scale, int threads,
                                         const py::object& callback) {
-  const auto options =
-      options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
+  const auto options = options_from(method, linear, tolerance, max_sweeps, std::move(u0), max_scale,
+                                    threads, callback);
   const auto problem = problem_from(source);
   const py::gil_scoped_release release;
   return cuda::solve(problem, {device, stream}, memory_from(allocate), options);
@@ -124,11 +125,11 @@ std::optional<Solution> solve_on_device(const DeviceSource& source, const Alloca
 
 std::pair<std::optional<Solution>, std::int64_t> solve_emulated(
     const DeviceSource& source, const Allocate& allocate, bool descending,
-    const std::string& method, std::optional<double> tolerance,
+    const std::string& method, bool linear, std::optional<double> tolerance,
     std::optional<std::int64_t> max_sweeps, std::vector<double> u0, double max_scale, int threads,
     const py::object& callback) {
-  const auto options =
-      options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
+  const auto options = options_from(method, linear, tolerance, max_sweeps, std::move(u0), max_scale,
+                                    threads, callback);
   const auto problem = problem_from(source);
   const py::gil_scoped_release release;
   auto [solution, waits] =
@@ -159,14 +160,15 @@ const char* name(cuda::State state) {
 void bind_device(py::module_& module) {
   py::register_exception<cuda::DeviceError>(module, "DeviceError", PyExc_RuntimeError);
   module.def("solve_on_device", &solve_on_device, "source"_a, "allocate"_a, py::kw_only(),
-             "device"_a, "stream"_a, "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
+             "device"_a, "stream"_a, "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
              "max_scale"_a, "threads"_a, "callback"_a,
              "As solve_panels or solve, for tensors of g, or B and g, on a CUDA device; None where "
              "only the "
              "host can solve it.");
   module.def(
       "solve_emulated", &solve_emulated, "source"_a, "allocate"_a, py::kw_only(), "descending"_a,
-      "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a, "callback"_a,
+      "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a,
+      "callback"_a,
       "For tests: the kernels of solve_on_device, run on the host for what is there; also how "
       "often the host would have waited for a device.");
   module.def(

@@ -11,6 +11,7 @@
 
 #include "bindings/device.hpp"
 #include "bindings/options.hpp"
+#include "core/equalise.hpp"
 #include "core/errors.hpp"
 #include "core/simd.hpp"
 #include "core/solve.hpp"
@@ -79,12 +80,12 @@ void check_arrays(const py::array& indptr, const py::array& indices, const py::a
 
 Solution solve_arrays(std::int64_t rows, const py::array& indptr, const py::array& indices,
                       const py::array& values, const py::array& g, const std::string& method,
-                      std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps,
-                      std::vector<double> u0, double max_scale, int threads,
-                      const py::object& callback) {
+                      bool linear, std::optional<double> tolerance,
+                      std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
+                      double max_scale, int threads, const py::object& callback) {
   check_arrays(indptr, indices, values, g);
-  const auto options =
-      options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
+  const auto options = options_from(method, linear, tolerance, max_sweeps, std::move(u0), max_scale,
+                                    threads, callback);
   if (indices.dtype().is(py::dtype::of<std::int32_t>()))
     return for_values<std::int32_t>(rows, indptr, indices, values, g, options);
   if (indices.dtype().is(py::dtype::of<std::int64_t>()))
@@ -135,11 +136,12 @@ std::optional<Solution> run_panels(std::int32_t neurons, const Parts& parts,
 }
 
 std::optional<Solution> solve_panels(std::int32_t neurons, const Parts& parts,
-                                     const std::string& method, std::optional<double> tolerance,
+                                     const std::string& method, bool linear,
+                                     std::optional<double> tolerance,
                                      std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
                                      double max_scale, int threads, const py::object& callback) {
-  const auto options =
-      options_from(method, tolerance, max_sweeps, std::move(u0), max_scale, threads, callback);
+  const auto options = options_from(method, linear, tolerance, max_sweeps, std::move(u0), max_scale,
+                                    threads, callback);
   if (!parts.empty() && std::get<0>(parts[0]).dtype().is(py::dtype::of<float>()))
     return run_panels<float>(neurons, parts, options);
   return run_panels<double>(neurons, parts, options);
@@ -162,6 +164,31 @@ std::optional<py::array_t<double>> reduce_part(const py::array& part, bool over_
 template <class T>
 py::array_t<T> to_numpy(const std::vector<T>& vector) {
   return py::array_t<T>(static_cast<py::ssize_t>(vector.size()), vector.data());
+}
+
+/// (u, history, left), see `Equalised`.
+std::tuple<py::array_t<double>, py::array_t<double>, double> equalise_arrays(
+    const py::array& indptr, const py::array& indices, const py::array& values,
+    const py::array& log_size, const std::vector<double>& u0, double max_scale, double tolerance,
+    std::int64_t max_sweeps) {
+  check_arrays(indptr, indices, values, log_size);
+  if (static_cast<py::ssize_t>(u0.size()) >= indptr.size()) throw py::value_error("u0 is too long");
+  const auto view = []<class T>(const py::array& array, T) {
+    if (!array.dtype().is(py::dtype::of<T>()))
+      throw py::type_error("expected int32 indices, int8 values and float64 logs");
+    return std::span(contiguous<T>(array), static_cast<std::size_t>(array.size()));
+  };
+  const WeightColumns B{view(indptr, std::int32_t{}), view(indices, std::int32_t{}),
+                        view(values, std::int8_t{})};
+  const auto sizes = view(log_size, double{});
+  Equalised found;
+  {
+    const py::gil_scoped_release release;
+    Monitor monitor{SignalPoll()};
+    found =
+        equalise(B, {sizes.begin(), sizes.end()}, u0, max_scale, tolerance, max_sweeps, monitor);
+  }
+  return {to_numpy(found.u), to_numpy(found.history), found.left};
 }
 
 #if defined(__clang__)
@@ -202,16 +229,22 @@ PYBIND11_MODULE(_core, module) {
       .def_property_readonly("status", [](const Solution& s) { return name(s.status); });
 
   module.def("solve", &solve_arrays, "rows"_a, "indptr"_a, "indices"_a, "values"_a, "g"_a,
-             py::kw_only(), "method"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a,
-             "threads"_a, "callback"_a,
+             py::kw_only(), "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
+             "max_scale"_a, "threads"_a, "callback"_a,
              "Solves for B in compressed sparse columns (arrays read in place).");
   module.def("solve_panels", &solve_panels, "neurons"_a, "parts"_a, py::kw_only(), "method"_a,
-             "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a, "callback"_a,
+             "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a,
+             "callback"_a,
              "Solves for tensors of g, each with the neurons that its channels enter and leave; "
              "None where that needs B itself, also to say what is wrong with g.");
   module.def("reduce", &reduce_part, "part"_a, "over_enters"_a, "over_leaves"_a,
              "Sums a 5-D part of g over its last two axes, and over the second or third; None if "
              "an entry is not positive.");
+  module.def("equalise", &equalise_arrays, "indptr"_a, "indices"_a, "values"_a, "log_size"_a,
+             "u0"_a, "max_scale"_a, "tolerance"_a, "max_sweeps"_a,
+             "Cross-layer equalisation of B (int8 in compressed sparse columns, int32) over rows "
+             "of weights with these logs: u, the imbalance before and after every sweep, and what "
+             "of it max_scale lets become smaller.");
   bind_device(module);
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }

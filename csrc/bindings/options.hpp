@@ -44,11 +44,11 @@ inline Progress::Callback wrap(const py::object& callback) {
 }
 
 /// `callback` outlives the result.
-inline Options options_from(const std::string& method, std::optional<double> tolerance,
+inline Options options_from(const std::string& method, bool linear, std::optional<double> tolerance,
                             std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
                             double max_scale, int threads, const py::object& callback) {
-  return {method_from(method), tolerance, max_sweeps,     std::move(u0),
-          max_scale,           threads,   wrap(callback), SignalPoll()};
+  return {method_from(method), linear,  tolerance,      max_sweeps,  std::move(u0),
+          max_scale,           threads, wrap(callback), SignalPoll()};
 }
 
 /// Neurons that the channels of a panel enter or leave, batch x channels.

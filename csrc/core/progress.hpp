@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -9,14 +10,16 @@ namespace pathcond {
 
 enum class Status { converged, max_sweeps, stopped_by_callback, stalled };
 
-/// What the sweeps tell the caller. Methods work with F/p of scaled weights; here it becomes F.
+/// What the sweeps tell the caller. Methods work with F/p of scaled weights; here it becomes F, or
+/// sum_i g_i exp((Bu)_i) where F has no linear term.
 class Progress {
  public:
   using Callback = std::function<bool(std::int64_t sweep, double objective, double gradient_norm)>;
 
-  Progress(double rows, double log_scale, std::int64_t max_sweeps, Callback callback)
+  Progress(double rows, double log_scale, bool linear, std::int64_t max_sweeps, Callback callback)
       : rows_(rows),
         log_scale_(log_scale),
+        linear_(linear),
         max_sweeps_(max_sweeps),
         callback_(std::move(callback)) {}
 
@@ -36,10 +39,14 @@ class Progress {
   std::int64_t sweeps() const { return static_cast<std::int64_t>(history_.size()) - 1; }
   Status status() const { return status_; }
   const std::vector<double>& history() const { return history_; }
-  double unscale(double objective) const { return rows_ * (objective + log_scale_); }
+  double unscale(double objective) const {
+    objective += log_scale_;
+    return linear_ ? rows_ * objective : std::exp(objective);
+  }
 
  private:
   double rows_, log_scale_;
+  bool linear_;
   std::int64_t max_sweeps_;
   Callback callback_;
   Status status_ = Status::max_sweeps;

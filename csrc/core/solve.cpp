@@ -37,7 +37,8 @@ void solve_merged(Merged merged, std::int32_t neurons, const Options& options, M
   solution.merged_rows = merged_rows;
   solution.frozen = ends.frozen;
   solution.u = starting_point(options, static_cast<std::size_t>(neurons));
-  Progress progress(static_cast<double>(solution.rows), ends.log_scale,
+  if (!options.linear) std::fill(blocks.degree.begin(), blocks.degree.end(), 0.0);
+  Progress progress(static_cast<double>(solution.rows), ends.log_scale, options.linear,
                     options.max_sweeps.value_or(default_max_sweeps(options.method)),
                     options.callback);
   if (solution.rows == 0) {
@@ -141,14 +142,17 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
       summary.positive > 0 &&
       (pairs ? pairs->normalise()
              : normalise(columns->constant, columns->log_scale, {&columns->weight}).has_value());
+  if (auto& degree = pairs ? pairs->degree : columns->degree; !options.linear)
+    std::fill(degree.begin(), degree.end(), 0.0);
   watch.lap("merge");
 
   solution.rows = summary.positive;
   solution.frozen = pairs ? pairs->frozen : columns->frozen;
   solution.u = starting_point(options, static_cast<std::size_t>(B.columns));
-  Progress progress(
-      static_cast<double>(summary.positive), pairs ? pairs->log_scale : columns->log_scale,
-      options.max_sweeps.value_or(default_max_sweeps(options.method)), options.callback);
+  Progress progress(static_cast<double>(summary.positive),
+                    pairs ? pairs->log_scale : columns->log_scale, options.linear,
+                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
+                    options.callback);
   if (summary.positive == 0) {
     solution.history = progress.history();
     return solution;

@@ -25,6 +25,9 @@ const char* name(Status status);
 
 struct Options {
   Method method = Method::automatic;
+  /// Without the linear term of F what is minimised, and reported as objective, is
+  /// sum_i g_i exp((Bu)_i): what enters every neuron then weighs as much as what leaves it.
+  bool linear = true;
   /// cd: sum over neurons of |change of u| in a sweep; else max |dF/du| / p. Default: see
   /// `default_tolerance`.
   std::optional<double> tolerance;

@@ -46,8 +46,9 @@ class PathConditioner:
         first: number of the step after which the first one is due; default `every`.
         max_times: how many `step` makes at most; default no limit.
         powers: as for `rescale_`.
-        options: ``strength``, ``round_to``, ``verify``, ``method``, ``tol``, ``max_sweeps``,
-            ``max_scale``, ``threads``, with the meaning and the defaults of `rescale_`.
+        options: ``criterion``, ``strength``, ``round_to``, ``verify``, ``method``, ``tol``,
+            ``max_sweeps``, ``max_scale``, ``threads``, with the meaning and the defaults of
+            `rescale_`.
 
     Raises:
         InvalidInputError: an argument is unusable, or it is not known how the optimiser's state
@@ -170,8 +171,9 @@ def _check(options: dict[str, Any]) -> None:
                 f"{name}: no such option; expected some of {', '.join(_DEFAULTS)}"
             )
     all_options = {**_DEFAULTS, **options}
-    strength, round_to, verify = map(all_options.pop, ("strength", "round_to", "verify"))
-    check_options(strength, round_to, verify, all_options)
+    of_rescaling = ("criterion", "strength", "round_to", "verify")
+    criterion, strength, round_to, verify = map(all_options.pop, of_rescaling)
+    check_options(criterion, strength, round_to, verify, all_options)
 
 
 def _at_least_one(name: str, value: Any) -> int:

@@ -6,19 +6,15 @@ the derivative in the squared parameters is diag(G) (arXiv 2602.19799).
 
 from __future__ import annotations
 
-import math
-from dataclasses import replace
-
 import torch
 from torch import Tensor, nn
 
-from ..device_arrays import on_device
 from ..errors import InvalidInputError
-from ..structured import Reduced, reduced
+from ..structured import Reduced
 from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .lift import Lift
-from .scaled import extremes, shift
+from .parts import aligned, reduced_parts
 from .trace import trace
 
 __all__ = ["diag_g", "reduced_diag_g"]
@@ -68,7 +64,7 @@ def diag_g(
         parts.append((part, exponent))
 
     lift.differentiate(ready)
-    for (part, _), moved in zip(parts, _aligned(parts), strict=True):
+    for (part, _), moved in zip(parts, aligned(parts), strict=True):
         if moved is not part:
             part.copy_(moved)
     return g
@@ -84,64 +80,4 @@ def reduced_diag_g(model: nn.Module, graph: RescalingGraph) -> list[Tensor | Red
         graph: of the model.
     """
     lift = Lift(graph, model, torch.float64)
-    reductions: dict[int, Reduced] = {}
-    found: dict[int, tuple[Tensor, int]] = {}
-    panels = graph.panels
-
-    def ready(number: int, value: Tensor, exponent: int) -> None:
-        if panels is not None and value.device.type == "cpu" and not on_device(value):
-            reduction = reduced(panels[number][1], value.reshape(-1).numpy())
-            if reduction is not None:
-                reductions[number] = reduction
-                value = torch.from_numpy(reduction.sums)
-        found[number] = value, exponent
-
-    lift.differentiate(ready)
-    for number, value in zip(found, _aligned(list(found.values())), strict=True):
-        found[number] = value, 0
-    parts: list[Tensor | Reduced] = []
-    for number, info in enumerate(graph.parameters):
-        if number in reductions:
-            parts.append(replace(reductions[number], sums=found[number][0].numpy()))
-        elif number in found:
-            parts.append(found[number][0])
-        else:
-            parts.append(torch.zeros(info.shape, dtype=torch.float64, device=lift.device))
-    return parts
-
-
-def _aligned(gradients: list[tuple[Tensor, int]]) -> list[Tensor]:
-    """value · 2^exponent, all moved by one power of two only if some entry leaves the range.
-
-    Raises:
-        InvalidInputError: an entry is not finite.
-    """
-    dtype = gradients[0][0].dtype if gradients else torch.float64
-    limit = math.frexp(torch.finfo(dtype).max)[1] - 40  # headroom for the sum over g
-    spans = [span for value, exponent in gradients for span in _span(value, exponent)]
-    smallest, largest = min(spans, default=0), max(spans, default=0)
-    if -limit <= smallest and largest <= limit:
-        return [shift(value, exponent) for value, exponent in gradients]
-    moved = [shift(value, exponent + limit - largest) for value, exponent in gradients]
-    tiny = torch.finfo(dtype).tiny
-    return [
-        torch.where(value > 0, x.clamp_min(tiny), x)
-        for (value, _), x in zip(gradients, moved, strict=True)
-    ]
-
-
-def _span(value: Tensor, exponent: int) -> list[int]:
-    """Exponents of the smallest and the largest positive entry; empty if there is none."""
-    low, high = extremes(value)
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise InvalidInputError(
-            "model: diag(G) is not finite; a buffer or constant holds NaN or infinity"
-        )
-    if low < 0:
-        raise InvalidInputError(
-            "model: diag(G) has negative entries; a running variance, for one, is negative"
-        )
-    if high <= 0:
-        return []
-    low = low or float(value[value > 0].min())
-    return [exponent + math.frexp(x)[1] for x in (low, high)]
+    return reduced_parts(graph, lift.differentiate, lift.device)

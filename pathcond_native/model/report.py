@@ -2,21 +2,37 @@
 
 from __future__ import annotations
 
+import math
 import re
 import textwrap
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import numpy as np
+import numpy.typing as npt
+
+from .criteria import Criterion, Problem
+from .graph import RescalingGraph
 from .groups import Pinned, Unsupported
 from .table import NAME, WIDTH, shorten, table
 
 if TYPE_CHECKING:
     from ..result import SolveResult
 
-__all__ = ["GroupReport", "RescaleReport", "Verification", "pinned_table", "unsupported_table"]
+__all__ = [
+    "GroupReport",
+    "RescaleReport",
+    "Verification",
+    "nothing_done",
+    "pinned_table",
+    "report_of",
+    "unsupported_table",
+]
 
 _MOST = 14  # rows of a table before the middle is left out
+_OBJECTIVE = {"pathcond": "objective F", "enorm": "sum of squares", "cle": "log(in / out)"}
+_GRADIENT = {"pathcond": "|grad F|/p", "enorm": "|grad log|"}
 _OPERATOR_IN_PLACE = re.compile(r"(\b\w+\.\w+) in [^\s:]+")
 
 
@@ -51,6 +67,8 @@ class Verification:
 class RescaleReport:
     """Result of `rescale_`; prints as a table. Its arrays and numbers are copies."""
 
+    criterion: Criterion
+    """What the scales were chosen by: "pathcond", "enorm" or "cle"."""
     neurons: int
     """Number of rescalable neurons, H."""
     groups: tuple[GroupReport, ...]
@@ -60,11 +78,13 @@ class RescaleReport:
     unsupported: tuple[Unsupported, ...]
     """Operators that end paths, with the reason."""
     objective: float
-    """F of the network as it is now (nan if there was nothing to solve)."""
+    """The criterion of the network as it is now (nan if there was nothing to solve): F, the sum of
+    squares, or the largest |log(range that enters / range that leaves)| of a neuron."""
     initial_objective: float
-    """F of the network as it was (nan if there was nothing to solve)."""
+    """The same of the network as it was."""
     gradient_norm: float
-    """max |∇F| / p of the network as it is now: near 0 at full strength without rounding."""
+    """max |∇F| / p of the network as it is now, near 0 at full strength without rounding; of log N
+    for a sum of squares N; for ranges the objective again."""
     verification: Verification
     """How the outputs were compared."""
     seconds: dict[str, float]
@@ -73,6 +93,8 @@ class RescaleReport:
     """What the solver returned (before strength and rounding), or None."""
     nothing_because: str | None
     """Why nothing was rescaled; None if something was."""
+    idle: tuple[Pinned, ...] = ()
+    """Rescalable neurons that the criterion leaves as they are, with the reason."""
 
     @property
     def max_relative_error(self) -> float:
@@ -88,7 +110,7 @@ class RescaleReport:
                 _MOST,
                 "{} more layers",
             ),
-            pinned_table(self.pinned),
+            pinned_table((*self.pinned, *self.idle)),
             unsupported_table(self.unsupported),
             self._time(),
         ]
@@ -105,15 +127,17 @@ class RescaleReport:
         else:
             moved = f"by {check.max_relative_error:.1e} of their largest entry"
             moved += ", proven to be rounding" if check.proven_in_float64 else ""
+        count = _count(self.neurons, "neuron")
         lines = [
-            f"rescaled {_count(self.neurons, 'neuron')} in {_count(len(self.groups), 'layer')}",
-            f"  objective F    {self.initial_objective:.9g} -> {self.objective:.9g}",
-            f"  |grad F|/p     {self.gradient_norm:.1e}",
+            f"rescaled {count} in {_count(len(self.groups), 'layer')} by {self.criterion}",
+            f"  {_OBJECTIVE[self.criterion]:<14} {self.initial_objective:.9g} -> "
+            f"{self.objective:.9g}",
             f"  outputs moved  {moved}",
         ]
-        idle = int(self.result.frozen.sum()) if self.result else 0
-        if idle:
-            lines.insert(1, f"  {idle} of them stay: no path to an output is theirs")
+        if self.criterion != "cle":
+            lines.insert(2, f"  {_GRADIENT[self.criterion]:<14} {self.gradient_norm:.1e}")
+        if idle := sum(x.channels for x in self.idle):
+            lines.insert(1, f"  {idle} of them stay, see below")
         return lines + [f"    in {run}" for run in check.runs]
 
     def _time(self) -> list[str]:
@@ -134,6 +158,66 @@ def unsupported_table(unsupported: Iterable[Unsupported]) -> list[str]:
     return _by_reason(
         ("paths end in", "times", "because"),
         [(x.where, 1, f"{x.operator}: {x.reason}") for x in unsupported],
+    )
+
+
+def nothing_done(
+    criterion: Criterion, graph: RescalingGraph, seconds: dict[str, float], reason: str
+) -> RescaleReport:
+    """The report where there was nothing to solve."""
+    return RescaleReport(
+        criterion=criterion,
+        neurons=graph.shape[1],
+        groups=(),
+        pinned=graph.pinned,
+        unsupported=graph.unsupported,
+        objective=math.nan,
+        initial_objective=math.nan,
+        gradient_norm=math.nan,
+        verification=Verification((), math.nan, False),
+        seconds=seconds,
+        result=None,
+        nothing_because=reason,
+    )
+
+
+def report_of(
+    criterion: Criterion,
+    graph: RescalingGraph,
+    result: SolveResult,
+    log2: npt.NDArray[np.float64],
+    reached: SolveResult,
+    verification: Verification,
+    seconds: dict[str, float],
+    problem: Problem,
+) -> RescaleReport:
+    """The report on a rescaling by 2^log2, with what the solver found and what was reached."""
+    with np.errstate(over="ignore", under="ignore"):
+        scales = np.exp2(log2)
+    groups = []
+    for group in graph.groups:
+        part = scales[group.start : group.start + group.size]
+        groups.append(GroupReport(group.name, group.size, float(part.min()), float(part.max())))
+    frozen = result._framework.to_numpy(result.frozen)
+    idle = [int(frozen[x.start : x.start + x.size].sum()) for x in graph.groups]
+    return RescaleReport(
+        criterion=criterion,
+        neurons=graph.shape[1],
+        groups=tuple(groups),
+        pinned=graph.pinned,
+        unsupported=graph.unsupported,
+        objective=reached.objective,
+        initial_objective=result.initial_objective,
+        gradient_norm=reached.gradient_norm,
+        verification=verification,
+        seconds=seconds,
+        result=result,
+        nothing_because=problem.all_idle if frozen.all() else None,
+        idle=tuple(
+            Pinned(group.name, n, problem.idle)
+            for group, n in zip(graph.groups, idle, strict=True)
+            if n
+        ),
     )
 
 

@@ -15,11 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InvalidInputError, VerificationError
-from ..result import SolveResult
-from ..solver import check_solve_options, solve
-from ..structured import Reduced, WholeNeededError
+from ..solver import check_solve_options
 from .apply import derived_refreshed, rescaled_values
-from .diag_g import diag_g, reduced_diag_g
+from .criteria import CRITERIA, Criterion, problem
 from .graph import RescalingGraph, check_graph
 from .inputs import (
     Call,
@@ -32,7 +30,7 @@ from .inputs import (
 )
 from .optimizer_state import Moving, moved_values, moving_tensors
 from .proof import is_rounding
-from .report import GroupReport, RescaleReport, Verification
+from .report import RescaleReport, Verification, nothing_done, report_of
 from .rounding import RoundTo, check_round_to, exponents
 from .state import copied, kept, restored_on_error, write
 from .trace import trace
@@ -40,13 +38,12 @@ from .verify import changes, mode_of, observe, runs, tolerance
 
 __all__ = ["rescale", "rescale_"]
 
-_NO_PATH = "no path to an output goes through a rescalable neuron"
-
 
 def rescale_(
     model: nn.Module,
     example_inputs: ExampleInputs,
     *,
+    criterion: Criterion = "pathcond",
     method: Literal["auto", "cd", "newton"] = "auto",
     tol: float | None = None,
     max_sweeps: int | None = None,
@@ -77,8 +74,16 @@ def rescale_(
             each parameter is rounded once.
         example_inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword
             arguments of ``model.forward``.
+        criterion: "pathcond", or a baseline. "enorm" (Stock et al., arXiv 1902.10416): u minimises
+            Σ θ_i² exp(-(B u)_i), the sum of squares of the parameters, biases included, that
+            neurons rescale. "cle", cross-layer equalisation (Nagel et al., arXiv 1906.04721): of
+            every neuron the largest |weight| that enters it equals the largest that leaves it,
+            biases aside (`model/equalise.py`). All other arguments act alike. A neuron with
+            nothing but zeros on one side stays, as the report's `idle` says.
         method, tol, max_sweeps, max_scale, threads: passed to `pathcond_native.solve`; no λ leaves
-            [1/max_scale, max_scale], whatever `strength` and `round_to` are.
+            [1/max_scale, max_scale], whatever `strength` and `round_to` are. "cle" has one method,
+            "auto", cycles in the order of the network, on one thread; tol is then the largest
+            |log(range that enters / range that leaves)| to reach, default 1e-9.
         strength: multiplies u; 0 leaves the model as it is, 1 goes to the optimum.
         round_to: "power_of_two" rounds every λ = exp(strength · u / 2) to a power of two. The
             outputs in evaluation mode then keep every bit, and verification demands that.
@@ -109,7 +114,7 @@ def rescale_(
     """
     bounds: dict[str, Any] = {"max_scale": max_scale, "threads": threads}
     options = {"method": method, "tol": tol, "max_sweeps": max_sweeps, **bounds}
-    check_options(strength, round_to, verify, options)
+    check_options(criterion, strength, round_to, verify, options)
     if optimizer is None and powers is not None:
         raise InvalidInputError("powers: expected None where no optimizer is given")
     model = unwrapped(model)
@@ -131,23 +136,19 @@ def rescale_(
                 graph = trace(model, example_inputs)
         check_graph(graph, model)
         if not graph.neurons:
-            return _nothing(graph, clock, "it has no rescalable neuron")
-        with clock.stage("diag_g"):
-            g: Any = reduced_diag_g(model, graph)
-        if not any(isinstance(part, Reduced) or bool(part.any()) for part in g):
-            return _nothing(graph, clock, "no path reaches an output")
+            return nothing_done(criterion, graph, clock.seconds, "it has no rescalable neuron")
+        with clock.stage("diag_g" if criterion == "pathcond" else "weights"):
+            wanted = problem(criterion, model, example_inputs, graph)
+        if wanted.nothing is not None:
+            return nothing_done(criterion, graph, clock.seconds, wanted.nothing)
         with clock.stage("solve"):
-            try:
-                result = solve(graph, g, **options)
-            except WholeNeededError:
-                g = diag_g(model, example_inputs, graph=graph)
-                result = solve(graph, g, **options)
+            result = wanted.solve(**options)
         with clock.stage("evaluate"):
             u = result._framework.to_numpy(result.u)
             log2 = exponents(u, strength, round_to, math.inf if max_scale is None else max_scale)
             reached = result
-            if strength != 1.0 or round_to:  # F where the network is now: no sweep from there
-                reached = solve(graph, g, u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
+            if strength != 1.0 or round_to:  # where the network is now: no sweep from there
+                reached = wanted.solve(u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
         exact = round_to is not None
         moves = list(zip(moving, originals[len(parameters) :], strict=True))
         if verify:
@@ -158,7 +159,9 @@ def rescale_(
             verification = Verification((), math.nan, False)
             with clock.stage("apply"):
                 _apply(model, graph, log2, exact, moves)
-        return _report(graph, result, log2, reached, verification, clock)
+        return report_of(
+            criterion, graph, result, log2, reached, verification, clock.seconds, wanted
+        )
 
 
 def rescale(
@@ -193,9 +196,19 @@ def rescale(
 
 
 def check_options(
-    strength: float, round_to: RoundTo | None, verify: bool, of_solve: dict[str, Any]
+    criterion: Criterion,
+    strength: float,
+    round_to: RoundTo | None,
+    verify: bool,
+    of_solve: dict[str, Any],
 ) -> None:
     """Raise unless they are what `rescale_` and `solve` expect."""
+    if criterion not in CRITERIA:
+        raise InvalidInputError(f"criterion: expected one of {CRITERIA}, got {criterion!r}")
+    if criterion == "cle" and of_solve["method"] != "auto":
+        raise InvalidInputError(
+            f"method: expected 'auto', the only one for 'cle', got {of_solve['method']!r}"
+        )
     if isinstance(strength, bool) or not (
         isinstance(strength, (int, float, np.floating, np.integer)) and math.isfinite(strength)
     ):
@@ -259,48 +272,3 @@ class _Clock:
         start = time.perf_counter()
         yield
         self.seconds[name] = time.perf_counter() - start
-
-
-def _nothing(graph: RescalingGraph, clock: _Clock, reason: str) -> RescaleReport:
-    return RescaleReport(
-        neurons=graph.shape[1],
-        groups=(),
-        pinned=graph.pinned,
-        unsupported=graph.unsupported,
-        objective=math.nan,
-        initial_objective=math.nan,
-        gradient_norm=math.nan,
-        verification=Verification((), math.nan, False),
-        seconds=clock.seconds,
-        result=None,
-        nothing_because=reason,
-    )
-
-
-def _report(
-    graph: RescalingGraph,
-    result: SolveResult,
-    log2: npt.NDArray[np.float64],
-    reached: SolveResult,
-    verification: Verification,
-    clock: _Clock,
-) -> RescaleReport:
-    with np.errstate(over="ignore", under="ignore"):
-        scales = np.exp2(log2)
-    groups = []
-    for group in graph.groups:
-        part = scales[group.start : group.start + group.size]
-        groups.append(GroupReport(group.name, group.size, float(part.min()), float(part.max())))
-    return RescaleReport(
-        neurons=graph.shape[1],
-        groups=tuple(groups),
-        pinned=graph.pinned,
-        unsupported=graph.unsupported,
-        objective=reached.objective,
-        initial_objective=result.initial_objective,
-        gradient_norm=reached.gradient_norm,
-        verification=verification,
-        seconds=clock.seconds,
-        result=result,
-        nothing_because=_NO_PATH if result.frozen.all() else None,
-    )

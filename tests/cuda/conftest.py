@@ -82,7 +82,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
         result,
         solver,
         structured,
-        sys.modules[f"{model_package.__name__}.diag_g"],
+        sys.modules[f"{model_package.__name__}.parts"],
     ):
         monkeypatch.setattr(module, "on_device", on_device)
     return state

@@ -112,7 +112,7 @@ def test_without_a_device_there_is_an_error_not_a_crash():
     assert state in ("not built", "no driver", "driver too old", "no device", "failed", "ready")
     if state == "ready":
         pytest.skip("there is a device")
-    options = {"method": "auto", "tolerance": None, "max_sweeps": None, "u0": []}
+    options = {"method": "auto", "linear": True, "tolerance": None, "max_sweeps": None, "u0": []}
     with pytest.raises(_core.DeviceError):
         _core.solve_on_device(
             (0, "float32", []),

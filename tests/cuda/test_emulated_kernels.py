@@ -56,6 +56,21 @@ def test_bounded_scales(max_scale, emulated):
     assert float(result.scales.max()) <= max_scale
 
 
+@pytest.mark.parametrize("method", ["auto", "newton", "cd"])
+@pytest.mark.parametrize("dead", [False, True])
+def test_balanced_squares(method, dead, emulated):
+    model = mlp(20, 32, 16, 24, 5)
+    if dead:
+        with torch.no_grad():
+            model[2].weight[3] = 0
+            model[2].bias[3] = 0
+    graph = trace(model, torch.ones(1, 20))
+    g = torch.cat([x.detach().reshape(-1).double() ** 2 for x in model.parameters()])
+    options = {"max_sweeps": 3} if method == "cd" else {}
+    result = assert_same(graph, g, emulated, criterion="enorm", method=method, **options)
+    assert torch.nonzero(result.frozen).flatten().tolist() == ([35] if dead else [])
+
+
 @pytest.mark.parametrize(
     ("name", "model", "inputs"),
     [

@@ -177,7 +177,7 @@ def test_bad_states():
         ({"every": True}, "every: expected an integer"),
         ({"every": 1, "first": 0}, "first: expected an integer of at least 1, got 0"),
         ({"every": 1, "max_times": -1}, "max_times: expected an integer"),
-        ({"every": 1, "strenght": 1.0}, "strenght: no such option; expected some of method, tol"),
+        ({"every": 1, "strenght": 1.0}, "strenght: no such option; expected some of criterion, m"),
         ({"every": 1, "graph": None}, "graph: no such option"),
         ({"every": 1, "strength": math.nan}, "strength: expected a finite number"),
         ({"every": 1, "round_to": 2}, "round_to: expected None or"),

@@ -118,8 +118,8 @@ def test_a_forward_pass_that_raises(call):
     ("moment", "error"),
     [
         ("trace", KeyboardInterrupt),
-        ("reduced_diag_g", InjectedError),
-        ("solve", KeyboardInterrupt),
+        ("problem", InjectedError),
+        ("exponents", KeyboardInterrupt),
         ("rescaled_values", MemoryError),
         ("changes", KeyboardInterrupt),
     ],

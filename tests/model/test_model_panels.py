@@ -23,6 +23,7 @@ OPTIONS = {
     "threads": 1,
     "u0": [],
     "max_scale": np.inf,
+    "linear": True,
     "callback": None,
 }
 

@@ -231,7 +231,7 @@ def test_a_function_that_differs_in_training_is_caught(bits):
 
 def test_reports_tell_what_happened_and_why():
     done = str(rescale_(mlp(4, 5, 3), torch.randn(2, 4)))
-    assert "rescaled 5 neurons in 1 layer\n" in done and "model output" in done
+    assert "rescaled 5 neurons in 1 layer by pathcond\n" in done and "model output" in done
     tanh = rescale_(mlp(4, 5, 3, activation=nn.Tanh), torch.randn(2, 4))
     assert tanh.neurons == 0 and tanh.result is None and math.isnan(tanh.objective)
     assert "nothing to rescale, because" in str(tanh) and "aten.tanh" in str(tanh)

@@ -162,7 +162,7 @@ def test_reports_fit_a_terminal():
 def test_reports_tell_three_outcomes_apart():
     x = torch.randn(2, 4)
     done = rescale_(mlp(4, 5, 3), x)
-    assert str(done).startswith("rescaled 5 neurons in 1 layer\n")
+    assert str(done).startswith("rescaled 5 neurons in 1 layer by pathcond\n")
     stages = "trace diag_g solve evaluate observe apply verify"
     assert list(done.seconds) == stages.split()
     nothing = rescale_(mlp(4, 5, 3, activation=nn.Tanh), x)
@@ -176,7 +176,9 @@ def test_reports_tell_three_outcomes_apart():
     half = mlp(4, 5, 3)
     with torch.no_grad():
         half[0].weight[:2], half[0].bias[:2], half[2].weight[:, :2] = 0.0, 0.0, 0.0
-    assert "  2 of them stay: no path" in str(rescale_(half, x))
+    report = str(rescale_(half, x))
+    assert "  2 of them stay, see below" in report
+    assert "no path to an output goes through it" in report
 
 
 def test_a_reused_graph_costs_no_trace():
