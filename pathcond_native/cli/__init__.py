@@ -1,1 +1,1 @@
-"""The commands behind ``python -m pathcond_native``, one module per command."""
+"""The commands behind ``pathcond``, one module per command."""

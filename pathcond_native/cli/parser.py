@@ -76,7 +76,7 @@ examples:
   pathcond rescale resnet18.pt2 -o rescaled.pt2
   pathcond rescale resnet18.pt2 --in-place --round-to power_of_two      the outputs keep every bit
   pathcond rescale torchvision.models:resnet18 --checkpoint resnet18.pth \\
-           --input 1x3x224x224 -o rescaled.pth --max-scale 100
+           --input 1x3x224x224 -o rescaled.pth --max-scale 100 --report report.html
   pathcond rescale nets:build --checkpoint run.ckpt --key state_dict --input 1x128:int64 -o new.ckpt
 """
 
@@ -122,7 +122,7 @@ def _solve(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("B", type=Path, help="matrix (p x H), .npz of scipy.sparse.save_npz")
     parser.add_argument("g", type=Path, help="weights (p), .npy of numpy.save")
     parser.add_argument("-o", "--output", type=Path, metavar="U", help="where u (H) goes, .npy")
-    _solver_options(parser)
+    _solver_options(parser, "pathcond", "enorm")
 
 
 def _rescale(parser: argparse.ArgumentParser) -> None:
@@ -130,6 +130,9 @@ def _rescale(parser: argparse.ArgumentParser) -> None:
     where = parser.add_mutually_exclusive_group(required=True)
     where.add_argument("-o", "--output", type=Path, metavar="OUT", help="the file to write")
     where.add_argument("--in-place", action="store_true", help="write the input file itself")
+    parser.add_argument(
+        "--report", type=Path, metavar="HTML", help="a page with tables and pictures; matplotlib"
+    )
     parser.add_argument(
         "--strength",
         type=float,
@@ -144,7 +147,7 @@ def _rescale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-verify", dest="verify", action="store_false", help="do not compare the outputs"
     )
-    _solver_options(parser)
+    _solver_options(parser, "pathcond", "enorm", "cle")
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
@@ -169,7 +172,20 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _solver_options(parser: argparse.ArgumentParser) -> None:
+_CRITERIA = {
+    "pathcond": "F (default)",
+    "enorm": "the sum of squares of the weights",
+    "cle": "unequal ranges, for quantisation",
+}
+
+
+def _solver_options(parser: argparse.ArgumentParser, *criteria: str) -> None:
+    parser.add_argument(
+        "--criterion",
+        choices=criteria,
+        default="pathcond",
+        help="what to minimise: " + "; ".join(f"{name}: {_CRITERIA[name]}" for name in criteria),
+    )
     parser.add_argument(
         "--method",
         choices=("auto", "cd", "newton"),

@@ -11,6 +11,8 @@ from ..files.atomic import write_atomically
 from ..files.registry import ModelFile, open_model, same_format
 from ..files.request import Request
 from ..model import RescaleReport
+from ..model.page import page
+from ..model.picture import figure_class
 from .exit_codes import OK, UsageError
 from .output import print_json
 from .progress import Progress
@@ -21,6 +23,10 @@ __all__ = ["request_of", "run"]
 
 def run(arguments: argparse.Namespace) -> int:
     """Rescale, write, print the report; return the exit code 0."""
+    if arguments.report is not None:
+        figure_class()  # pictures need a package, which is better told now
+        if arguments.report.suffix not in (".html", ".htm"):
+            raise UsageError(f"rescale: --report expects a name in .html, got {arguments.report}")
     with Progress(3) as progress:
         with progress.stage("reading the model"):
             file = open_model(request_of(arguments))
@@ -30,10 +36,14 @@ def run(arguments: argparse.Namespace) -> int:
                 strength=arguments.strength,
                 round_to=arguments.round_to,
                 verify=arguments.verify,
+                spread=arguments.report is not None,
                 **solver_options(arguments),
             )
         with progress.stage("writing, reading back"):
             write_atomically(output, file.write, check=file.check, like=file.path)
+            if arguments.report is not None:
+                text = page(report, f"{arguments.model}, rescaled").encode()
+                write_atomically(arguments.report, lambda stream: stream.write(text))
     for note in file.notes:
         print(f"pathcond: note: {note}", file=sys.stderr)
     if arguments.json:
@@ -52,6 +62,7 @@ def facts(report: RescaleReport) -> dict[str, Any]:
     """A report as plain data."""
     check, result = report.verification, report.result
     return {
+        "criterion": report.criterion,
         "nothing_because": report.nothing_because,
         "neurons": report.neurons,
         "objective": report.objective,

@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 def solver_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the user said about the solver, as `solve` and `rescale_` take it."""
-    names = ("method", "tol", "max_sweeps", "max_scale", "threads")
+    names = ("criterion", "method", "tol", "max_sweeps", "max_scale", "threads")
     return {name: getattr(arguments, name) for name in names}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import warnings
 import zipfile
 from collections.abc import Iterator, Mapping
@@ -22,6 +23,7 @@ from .torch_model import TorchModel
 
 __all__ = ["Exported", "read"]
 
+_EXTRA = re.compile(r"(?:^|/)extra(?:_files)?/(.+)")  # the second in files of torch before 2.8
 _ONE_MODE = "an exported program has one mode, that of its export; what it computes there is kept"
 
 
@@ -67,8 +69,8 @@ def _extra_files(path: Path) -> dict[str, Any]:
     if not zipfile.is_zipfile(path):
         raise InvalidInputError(f"{path}: it is no exported program, or a damaged one")
     with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/extra/") for name in archive.namelist()]
-    return {name: "" for _, separator, name in names if separator}
+        found = map(_EXTRA.search, archive.namelist())
+        return {match[1]: "" for match in found if match}
 
 
 def _own(path: Path, program: ExportedProgram, module: nn.Module) -> ExampleInputs:

@@ -25,7 +25,7 @@ _MOST = 100  # reports that are kept
 _DEFAULTS = {
     name: x.default
     for name, x in inspect.signature(rescale_).parameters.items()
-    if x.kind is x.KEYWORD_ONLY and name not in ("graph", "optimizer", "powers")
+    if x.kind is x.KEYWORD_ONLY and name not in ("graph", "optimizer", "powers", "spread")
 }
 
 

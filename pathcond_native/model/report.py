@@ -6,8 +6,8 @@ import math
 import re
 import textwrap
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -15,9 +15,12 @@ import numpy.typing as npt
 from .criteria import Criterion, Problem
 from .graph import RescalingGraph
 from .groups import Pinned, Unsupported
+from .spread import Spread
 from .table import NAME, WIDTH, shorten, table
 
 if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
     from ..result import SolveResult
 
 __all__ = [
@@ -25,15 +28,23 @@ __all__ = [
     "RescaleReport",
     "Verification",
     "nothing_done",
+    "pinned_rows",
     "pinned_table",
     "report_of",
+    "unsupported_rows",
     "unsupported_table",
 ]
 
 _MOST = 14  # rows of a table before the middle is left out
-_OBJECTIVE = {"pathcond": "objective F", "enorm": "sum of squares", "cle": "log(in / out)"}
+_MORE = "{} more reasons"
+PINNED = ("not rescaled", "channels", "because")
+UNSUPPORTED = ("paths end in", "times", "because")
+OBJECTIVE = {"pathcond": "objective F", "enorm": "sum of squares", "cle": "log(in / out)"}
 _GRADIENT = {"pathcond": "|grad F|/p", "enorm": "|grad log|"}
 _OPERATOR_IN_PLACE = re.compile(r"(\b\w+\.\w+) in [^\s:]+")
+
+
+Row: TypeAlias = "tuple[str, str, str]"
 
 
 @dataclass(frozen=True)
@@ -44,10 +55,12 @@ class GroupReport:
     size: int
     smallest_scale: float
     largest_scale: float
+    scales: npt.NDArray[np.float64] = field(repr=False, compare=False)
+    """The factor λ of every neuron, shape (size,)."""
 
     @property
-    def scales(self) -> str:
-        """The range, as printed."""
+    def range(self) -> str:
+        """From the smallest to the largest, as printed."""
         return f"{self.smallest_scale:.3g} .. {self.largest_scale:.3g}"
 
 
@@ -95,6 +108,8 @@ class RescaleReport:
     """Why nothing was rescaled; None if something was."""
     idle: tuple[Pinned, ...] = ()
     """Rescalable neurons that the criterion leaves as they are, with the reason."""
+    spread: tuple[Spread, ...] | None = None
+    """Quantiles of diag(G) per parameter, before and after; None unless they were asked for."""
 
     @property
     def max_relative_error(self) -> float:
@@ -103,10 +118,10 @@ class RescaleReport:
 
     def __str__(self) -> str:
         parts = [
-            self._summary(),
+            self.summary(),
             table(
                 ("layer", "neurons", "factors λ"),
-                [(shorten(g.name), str(g.size), g.scales) for g in self.groups],
+                [(shorten(g.name), str(g.size), g.range) for g in self.groups],
                 _MOST,
                 "{} more layers",
             ),
@@ -116,7 +131,24 @@ class RescaleReport:
         ]
         return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
-    def _summary(self) -> list[str]:
+    def plot(self) -> Figure:
+        """A matplotlib figure: λ per layer, diag(G) per parameter if known, objective per sweep.
+
+        Raises:
+            InvalidInputError: there was nothing to solve.
+            ModuleNotFoundError: matplotlib is not installed.
+        """
+        from .picture import draw
+
+        return draw(self)
+
+    def _repr_html_(self) -> str:
+        from .page import fragment
+
+        return fragment(self)
+
+    def summary(self) -> list[str]:
+        """The first lines of the report, as printed."""
         if self.nothing_because is not None:
             return [f"nothing to rescale, because {self.nothing_because}"]
         check = self.verification
@@ -130,7 +162,7 @@ class RescaleReport:
         count = _count(self.neurons, "neuron")
         lines = [
             f"rescaled {count} in {_count(len(self.groups), 'layer')} by {self.criterion}",
-            f"  {_OBJECTIVE[self.criterion]:<14} {self.initial_objective:.9g} -> "
+            f"  {OBJECTIVE[self.criterion]:<14} {self.initial_objective:.9g} -> "
             f"{self.objective:.9g}",
             f"  outputs moved  {moved}",
         ]
@@ -147,18 +179,24 @@ class RescaleReport:
 
 def pinned_table(pinned: Iterable[Pinned]) -> list[str]:
     """Channels that are not rescaled, one line per reason; where an operator stands is left out."""
-    return _by_reason(
-        ("not rescaled", "channels", "because"),
-        [(x.where, x.channels, _OPERATOR_IN_PLACE.sub(r"\1", x.reason)) for x in pinned],
-    )
+    return table(PINNED, pinned_rows(pinned), _MOST, _MORE)
 
 
 def unsupported_table(unsupported: Iterable[Unsupported]) -> list[str]:
     """Operators that end paths, one line per operator and reason."""
+    return table(UNSUPPORTED, unsupported_rows(unsupported), _MOST, _MORE)
+
+
+def pinned_rows(pinned: Iterable[Pinned]) -> list[Row]:
+    """The rows of `pinned_table`, all of them."""
     return _by_reason(
-        ("paths end in", "times", "because"),
-        [(x.where, 1, f"{x.operator}: {x.reason}") for x in unsupported],
+        [(x.where, x.channels, _OPERATOR_IN_PLACE.sub(r"\1", x.reason)) for x in pinned]
     )
+
+
+def unsupported_rows(unsupported: Iterable[Unsupported]) -> list[Row]:
+    """The rows of `unsupported_table`, all of them."""
+    return _by_reason([(x.where, 1, f"{x.operator}: {x.reason}") for x in unsupported])
 
 
 def nothing_done(
@@ -190,6 +228,7 @@ def report_of(
     verification: Verification,
     seconds: dict[str, float],
     problem: Problem,
+    spread: tuple[Spread, ...] | None,
 ) -> RescaleReport:
     """The report on a rescaling by 2^log2, with what the solver found and what was reached."""
     with np.errstate(over="ignore", under="ignore"):
@@ -197,7 +236,8 @@ def report_of(
     groups = []
     for group in graph.groups:
         part = scales[group.start : group.start + group.size]
-        groups.append(GroupReport(group.name, group.size, float(part.min()), float(part.max())))
+        low, high = float(part.min()), float(part.max())
+        groups.append(GroupReport(group.name, group.size, low, high, part))
     frozen = result._framework.to_numpy(result.frozen)
     idle = [int(frozen[x.start : x.start + x.size].sum()) for x in graph.groups]
     return RescaleReport(
@@ -218,21 +258,21 @@ def report_of(
             for group, n in zip(graph.groups, idle, strict=True)
             if n
         ),
+        spread=spread,
     )
 
 
-def _by_reason(header: tuple[str, str, str], entries: list[tuple[str, int, str]]) -> list[str]:
+def _by_reason(entries: list[tuple[str, int, str]]) -> list[Row]:
     """Entries of the same reason share a line."""
     places: dict[str, list[str]] = {}
     counts: dict[str, int] = {}
     for where, count, reason in entries:
         places.setdefault(reason, []).append(where)
         counts[reason] = counts.get(reason, 0) + count
-    rows = [
+    return [
         (_places(list(dict.fromkeys(where))), str(counts[reason]), reason)
         for reason, where in places.items()
     ]
-    return table(header, rows, _MOST, "{} more reasons")
 
 
 def _places(names: list[str]) -> str:

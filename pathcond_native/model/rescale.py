@@ -32,6 +32,7 @@ from .optimizer_state import Moving, moved_values, moving_tensors
 from .proof import is_rounding
 from .report import RescaleReport, Verification, nothing_done, report_of
 from .rounding import RoundTo, check_round_to, exponents
+from .spread import spreads
 from .state import copied, kept, restored_on_error, write
 from .trace import trace
 from .verify import changes, mode_of, observe, runs, tolerance
@@ -55,6 +56,7 @@ def rescale_(
     optimizer: Optimizer | None = None,
     powers: Mapping[str, float] | None = None,
     threads: int | None = None,
+    spread: bool = False,
 ) -> RescaleReport:
     """Rescale a model in place so that its path kernel is best conditioned (arXiv 2602.19799).
 
@@ -101,6 +103,8 @@ def rescale_(
             divided by s. Computed in float64, rounded once; copies are kept meanwhile. All
             optimisers of torch.optim but Adafactor and LBFGS, and their subclasses.
         powers: for other optimisers: the power of s by state key, such as ``{"momentum": -1}``.
+        spread: also measure quantiles of diag(G) before and after, for ``report.plot()``, at the
+            cost of another diag(G) and of sorting it, one parameter at a time.
 
     Returns:
         What was rescaled, what was not and why, and how far the outputs moved.
@@ -150,6 +154,10 @@ def rescale_(
             if strength != 1.0 or round_to:  # where the network is now: no sweep from there
                 reached = wanted.solve(u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
         exact = round_to is not None
+        found = None
+        if spread:
+            with clock.stage("spread"):
+                found = spreads(model, graph, log2)
         moves = list(zip(moving, originals[len(parameters) :], strict=True))
         if verify:
             verification = _apply_and_verify(
@@ -160,7 +168,7 @@ def rescale_(
             with clock.stage("apply"):
                 _apply(model, graph, log2, exact, moves)
         return report_of(
-            criterion, graph, result, log2, reached, verification, clock.seconds, wanted
+            criterion, graph, result, log2, reached, verification, clock.seconds, wanted, found
         )
 
 

@@ -95,9 +95,41 @@ def test_example_inputs_are_what_was_said():
     assert torch.equal(half, again)
 
 
+def test_ctrl_c_is_told_apart(pathcond, monkeypatch):
+    from pathcond_native.cli import info
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(info, "run", interrupted)
+    assert pathcond("info") == (130, "", "pathcond: KeyboardInterrupt\n")
+
+
 def test_traceback_on_request(pathcond):
     arguments = ("stats", "small_nets:broken", "--input", "1x1", "--traceback")
     assert "RuntimeError: no such\nluck" in pathcond(*arguments)[2]
+
+
+def test_a_report_is_a_page_beside_the_model(weights, pathcond, tmp_path):
+    out, report = tmp_path / "out.pt", tmp_path / "report.html"
+    arguments = (*FACTORY, "--checkpoint", weights, "-o", out, "--criterion", "enorm")
+    code, text, err = pathcond("rescale", *arguments, "--report", report)
+    assert (code, err) == (0, "") and "by enorm" in text
+    page = report.read_text(encoding="utf-8")
+    assert page.startswith("<!DOCTYPE html>") and "small_nets:net" in page
+    assert page.count("<svg") == 1 and "log10 diag(G)" in page
+    out.unlink()
+    code, _, err = pathcond("rescale", *arguments, "--report", tmp_path / "report.pt")
+    assert code == 2 and ".html" in err and not out.exists()
+
+
+def test_a_report_without_matplotlib_is_told_before_any_work(weights, pathcond, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    before = weights.read_bytes()
+    arguments = (*FACTORY, "--checkpoint", weights, "--in-place", "--report", "report.html")
+    code, _, err = pathcond("rescale", *arguments)
+    assert code == 4 and "pathcond-native[plot]" in err
+    assert weights.read_bytes() == before
 
 
 def test_a_verification_that_fails_writes_nothing(weights, pathcond, monkeypatch):
