@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 FOLDER = Path(os.environ.get("FASHION_MNIST", "/usr/share/datasets/fashion-mnist"))
 
@@ -29,11 +30,11 @@ def _read(name: str) -> np.ndarray:
 
 
 @cache
-def fashion_mnist(train: int, test: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The first `train` and `test` images and labels.
+def fashion_mnist(train: int, test: int, pool: int = 1) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """The first `train` and `test` images and labels; squares of `pool` pixels are averaged.
 
     Returns:
-        Images (n, 1, 28, 28) float32, shifted and scaled to mean 0 and variance 1 over the training
+        Images (n, 1, 28 / pool, 28 / pool) float32, shifted and scaled to mean 0 and variance 1 over the training
         images, and labels (n,) int64, of the training and of the test set.
     """
     x, y, x_test, y_test = (
@@ -45,7 +46,10 @@ def fashion_mnist(train: int, test: int) -> tuple[Tensor, Tensor, Tensor, Tensor
             "t10k-labels-idx1-ubyte",
         )
     )
-    x, x_test = (images.float().div(255).unsqueeze(1) for images in (x[:train], x_test[:test]))
+    x, x_test = (
+        functional.avg_pool2d(images.float().div(255).unsqueeze(1), pool)
+        for images in (x[:train], x_test[:test])
+    )
     mean, deviation = x.mean(), x.std()
     x, x_test = ((images - mean) / deviation for images in (x, x_test))
     return x, y[:train].long(), x_test, y_test[:test].long()
