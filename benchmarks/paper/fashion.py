@@ -34,8 +34,8 @@ def fashion_mnist(train: int, test: int, pool: int = 1) -> tuple[Tensor, Tensor,
     """The first `train` and `test` images and labels; squares of `pool` pixels are averaged.
 
     Returns:
-        Images (n, 1, 28 / pool, 28 / pool) float32, shifted and scaled to mean 0 and variance 1 over the training
-        images, and labels (n,) int64, of the training and of the test set.
+        Images (n, 1, 28 / pool, 28 / pool) float32, shifted and scaled to mean 0 and variance 1
+        over the training images, and labels (n,) int64, of the training and of the test set.
     """
     x, y, x_test, y_test = (
         torch.from_numpy(_read(name).copy())

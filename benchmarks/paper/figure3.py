@@ -21,7 +21,14 @@ from .training import Schedule, train
 
 RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
 SEEDS = (0, 1, 2)
-SETTINGS = {"channels": 8, "images": 10_000, "test_images": 2_000, "epochs": 12, "pixels": 196}
+SETTINGS = {
+    "channels": 8,
+    "images": 6_000,
+    "test_images": 1_000,
+    "epochs": 8,
+    "batch": 64,
+    "pixels": 196,
+}
 
 
 def network(seed: int) -> nn.Sequential:
@@ -50,7 +57,7 @@ def run(name: str) -> Facts:
     x, y, *held_out = fashion_mnist(SETTINGS["images"], SETTINGS["test_images"], pool=2)
     model = network(int(seed))
     after_step = prepare(model, x[:1], method)
-    schedule = Schedule(SETTINGS["epochs"], float(rate), int(seed))
+    schedule = Schedule(SETTINGS["epochs"], float(rate), int(seed), batch=SETTINGS["batch"])
     return train(model, x, y, (held_out[0], held_out[1]), schedule, after_step)
 
 
@@ -68,7 +75,9 @@ def draw(record: Record, path: Path | None) -> None:
             medians = [np.median(values) for values in rates.values()]
             axes[0].plot(list(rates), medians, f"C{colour}.-")
             runs = [record.runs[f"{channels}/{method}/{rate:g}/{seed}"] for seed in SEEDS]
-            for ax, curve in zip(axes[1:], ("loss", "train_accuracy", "test_accuracy"), strict=True):
+            for ax, curve in zip(
+                axes[1:], ("loss", "train_accuracy", "test_accuracy"), strict=True
+            ):
                 values = np.array([facts[curve] for facts in runs if len(facts[curve]) > 1])
                 epochs = np.arange(1, values.shape[1] + 1)
                 ax.plot(epochs, values.mean(0), f"C{colour}", label=f"{method}, rate {rate:g}")
@@ -86,7 +95,8 @@ def main() -> None:
         SETTINGS.update(channels=4, images=200, test_images=100, epochs=2)
         runs = names((4,), METHODS, (0.03,), SEEDS)
     record = Record.open("figure3", SETTINGS, options)
-    record.run([n for n in runs if n in record.runs] if options.plot else runs, run, "figure 3")
+    if not options.plot:
+        record.run(runs, run, "figure 3")
     draw(record, picture("figure3", options))
     for (_, method), (rate, losses) in best(by_rate(record, late_loss)).items():
         shown = ", ".join(f"{loss:.3f}" for loss in sorted(losses))

@@ -18,12 +18,14 @@ RESULTS = Path(__file__).parents[1] / "results" / "paper"
 Facts = dict[str, Any]
 
 
-def arguments(description: str | None) -> argparse.Namespace:
-    """The options that all experiments share."""
+def arguments(description: str | None, **folders: str) -> argparse.Namespace:
+    """The options that all experiments share, and one per folder that this one can be given."""
     parser = argparse.ArgumentParser(description=description)
     parser.add_argument("--quick", action="store_true", help="a few small runs, not written")
     parser.add_argument("--fresh", action="store_true", help="forget the results that are there")
     parser.add_argument("--plot", action="store_true", help="only draw the results that are there")
+    for name, meaning in folders.items():
+        parser.add_argument(f"--{name}", metavar="FOLDER", help=meaning)
     return parser.parse_args()
 
 

@@ -15,8 +15,6 @@ from .record import Facts
 
 __all__ = ["Schedule", "train"]
 
-BATCH = 128
-
 
 @dataclass(frozen=True)
 class Schedule:
@@ -27,6 +25,7 @@ class Schedule:
     seed: int
     target: float = math.inf
     """Training accuracy at which to stop."""
+    batch: int = 128
 
 
 def train(
@@ -55,7 +54,7 @@ def train(
 
     for _ in range(schedule.epochs):
         model.train()
-        for rows in torch.randperm(len(images), generator=generator).split(BATCH):
+        for rows in torch.randperm(len(images), generator=generator).split(schedule.batch):
             optimizer.zero_grad()
             loss_of(model(images[rows]), rows).backward()
             optimizer.step()

@@ -1,0 +1,184 @@
+"""``python -m benchmarks.paper.initialisations``: other starting points, conditioned or not.
+
+Per starting point the spread of diag(G), how far the optimum is and what it gains, and training
+with and without going there, every pair with every learning rate. Three families:
+
+* images: 196-64^7-10 on Fashion-MNIST at 14 x 14, stochastic gradient descent; PyTorch's default,
+  He, orthogonal and Stiefel (our reconstruction) weights.
+* curve: 1-4^6-1 on x - x^3 at 500 points, Adam on all of them at once; triangles against He.
+* scale: (1/m) Σ b relu(<a, x>) with its weights times alpha, one neuron as teacher, gradient
+  descent; how far training moves and how much of the neurons' norm turns to the teacher.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+import pathcond_native as pc
+
+from .fashion import fashion_mnist
+from .methods import prepare
+from .rates import best, by_rate, names
+from .record import Facts, Record, arguments, canvas, picture
+from .starts import mlp, random_peaks, triangles, two_layers
+from .training import Schedule, train
+
+IMAGES = ("default", "He", "orthogonal", "Stiefel")
+CURVE = ("triangles", "He 1-4^6-1")
+ALPHAS = ("alpha 0.1", "alpha 0.3", "alpha 1", "alpha 3", "alpha 10")
+METHODS = ("none", "optimum")
+IMAGE_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+CURVE_RATES = (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)
+ALPHA_RATES = (0.01, 0.03, 0.1, 0.3, 1.0)
+SEEDS = (0, 1, 2)
+SETTINGS = {"images": 5_000, "epochs": 8, "pixels": 196, "curve_steps": 1_000, "scale_steps": 2_000}
+DIMENSION, WIDTH = 10, 100  # of the two-layer networks
+
+
+def start(name: str, seed: int) -> nn.Sequential:
+    if name in IMAGES:
+        return mlp([196, *[64] * 7, 10], name, seed)
+    if name == "triangles":
+        return triangles(*random_peaks(6, seed))
+    if name in CURVE:
+        return mlp([1, *[4] * 6, 1], "He", seed).double()
+    return two_layers(DIMENSION, WIDTH, float(name.split()[1]), seed)
+
+
+def example(model: nn.Sequential) -> Tensor:
+    first = model[0]
+    return torch.zeros(1, first.in_features, dtype=first.weight.dtype)
+
+
+def geometry(name: str) -> Facts:
+    """Of one starting point, named start/seed: what conditioning finds there."""
+    title, seed = name.split("/")
+    model = start(title, int(seed))
+    x = example(model)
+    graph = pc.trace(model, x)
+    g = pc.diag_g(model, x, graph=graph)
+    result = pc.solve(graph, g)
+    positive = g[g > 0]
+    return {
+        "log10_spread": float((positive.max() / positive.min()).log10()),
+        "max_log_scale": float(result.u.abs().max()) / 2,
+        "gap_per_parameter": (result.initial_objective - result.objective) / result.rows,
+    }
+
+
+def full_batch(
+    model: nn.Sequential, optimizer: torch.optim.Optimizer, x: Tensor, y: Tensor, steps: int
+) -> list[float]:
+    """Mean squared errors along training on all points at once; stops where they overflow."""
+    losses = []
+    for _ in range(steps):
+        optimizer.zero_grad()
+        loss = (model(x).squeeze(1) - y).square().mean()
+        losses.append(float(loss.detach()))
+        if not np.isfinite(losses[-1]):
+            break
+        loss.backward()
+        optimizer.step()
+    return losses
+
+
+def alignment(model: nn.Sequential, teacher: Tensor) -> float:
+    """The part of the neurons' norm that points along the teacher, sign ignored."""
+    a, b = model[0].weight.detach(), model[2].weight.detach()[0]
+    mass = a.norm(dim=1) * b.abs()
+    return float((mass * nn.functional.cosine_similarity(a, teacher[None]) ** 2).sum() / mass.sum())
+
+
+def run(name: str) -> Facts:
+    """One training, named start/method/rate/seed."""
+    title, method, rate, seed = name.split("/")
+    model = start(title, int(seed))
+    prepare(model, example(model), method)
+    if title in IMAGES:
+        x, y, _, _ = fashion_mnist(SETTINGS["images"], 1, pool=2)
+        schedule = Schedule(SETTINGS["epochs"], float(rate), int(seed))
+        return train(model, x.flatten(1), y, None, schedule)
+    if title in CURVE:
+        x = torch.linspace(0, 1, 500, dtype=torch.float64)[:, None]
+        adam = torch.optim.Adam(model.parameters(), float(rate))
+        losses = full_batch(model, adam, x, (x - x**3)[:, 0], SETTINGS["curve_steps"])
+        return {"loss": [losses[0], min(losses)] if np.isfinite(losses[-1]) else losses[-1:]}
+    generator = torch.Generator().manual_seed(100 + int(seed))
+    x, teacher = (
+        torch.randn(*shape, dtype=torch.float64, generator=generator)
+        for shape in ((200, DIMENSION), (DIMENSION,))
+    )
+    teacher /= teacher.norm()
+    before = torch.cat([p.detach().flatten().clone() for p in model.parameters()])
+    # Gradients carry 1 / WIDTH and the other factor, alpha.
+    step = float(rate) * WIDTH / max(1.0, float(title.split()[1]) ** 2)
+    descent = torch.optim.SGD(model.parameters(), step)
+    losses = full_batch(model, descent, x, (x @ teacher).relu(), SETTINGS["scale_steps"])
+    after = torch.cat([p.detach().flatten() for p in model.parameters()])
+    return {
+        "loss": [losses[0], losses[-1]],
+        "relative_distance": float((after - before).norm() / before.norm()),
+        "alignment": alignment(model, teacher),
+    }
+
+
+def final_loss(facts: Facts) -> float:
+    """The last training loss, for curves the smallest; infinite if training diverged."""
+    return float(np.nan_to_num(facts["loss"][-1], nan=np.inf))
+
+
+def plot(points: Record, trained: Record, path: Path | None) -> None:
+    found = best(by_rate(trained, final_loss))
+    starts = list(dict.fromkeys(name.split("/")[0] for name in points.runs))
+    with canvas(3, path) as axes:
+        for title in starts:
+            facts = [f for name, f in points.runs.items() if name.startswith(f"{title}/")]
+            spread, largest = ([f[k] for f in facts] for k in ("log10_spread", "max_log_scale"))
+            axes[0].plot(spread, largest, "o", label=title, alpha=0.7)
+        axes[0].set(xlabel="log10 max / min of diag(G)", ylabel="max |log λ| at the optimum")
+        axes[0].legend(fontsize=6)
+        for k, title in enumerate(starts):
+            plain, conditioned = (found[title, method][1] for method in METHODS)
+            ratios = np.array(conditioned) / np.array(plain)
+            axes[1].plot(ratios, np.full(len(ratios), k), "o", alpha=0.7)
+        axes[1].axvline(1, color="grey", lw=0.7)
+        axes[1].set(xscale="log", xlabel="final loss, optimum / none, best rates")
+        axes[1].set_yticks(range(len(starts)), starts, fontsize=7)
+        for method in METHODS:
+            values = []
+            for title in ALPHAS:
+                rate, _ = found[title, method]
+                runs = [trained.runs.get(f"{title}/{method}/{rate:g}/{s}") for s in SEEDS]
+                values.append(np.median([f["alignment"] for f in runs if f]))
+            axes[2].plot([float(t.split()[1]) for t in ALPHAS], values, "o-", label=method)
+        axes[2].set(xscale="log", xlabel="alpha", ylabel="norm along the teacher")
+        axes[2].legend(fontsize=8)
+
+
+def main() -> None:
+    options = arguments(__doc__)
+    seeds = SEEDS
+    rates = {IMAGES: IMAGE_RATES, CURVE: CURVE_RATES, ALPHAS: ALPHA_RATES}
+    if options.quick:
+        SETTINGS.update(images=200, epochs=1, curve_steps=3, scale_steps=3)
+        seeds, rates = (0,), {family: (some[1],) for family, some in rates.items()}
+    runs = [run for family, some in rates.items() for run in names(family, METHODS, some, seeds)]
+    points = Record.open("starts", {"version": 1}, options)
+    trained = Record.open("initialisations", SETTINGS, options)
+    if not options.plot:
+        points.run(names((*IMAGES, *CURVE, *ALPHAS), seeds), geometry, "starting points")
+        trained.run(runs, run, "initialisations")
+    plot(points, trained, picture("initialisations", options))
+    for name, facts in points.runs.items():
+        print(name, ", ".join(f"{key} {value:.3g}" for key, value in facts.items()))
+    for (title, method), (rate, losses) in best(by_rate(trained, final_loss)).items():
+        shown = ", ".join(f"{loss:.3g}" for loss in losses)
+        print(f"{title}, {method}: best rate {rate:g}, final loss {shown}")
+
+
+if __name__ == "__main__":
+    main()
