@@ -3,7 +3,8 @@
 Multilayer perceptrons 784-128^k-10 on Fashion-MNIST (the paper has 3072-500^k-10 on CIFAR-10, the
 same ratio of widths), stochastic gradient descent without momentum, PyTorch's default
 initialisation: as it is, with a cycle of ENorm after every step, rescaled once by the paper's ten
-sweeps, and rescaled once to the optimum. Every method with every learning rate.
+sweeps, and rescaled once to the optimum; the smallest and the largest depth also with every scale
+within a factor of 2. Every method with every learning rate.
 
 With ``--cifar10 FOLDER`` on CIFAR-10's binary version.
 """
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from .cifar import cifar10
 from .fashion import fashion_mnist
-from .methods import METHODS, prepare
+from .methods import BOUNDED, METHODS, prepare
 from .rates import best, by_rate, draw, names
 from .record import Facts, Record, arguments, picture
 from .training import Schedule, train
@@ -58,6 +59,7 @@ def main() -> None:
     options = arguments(__doc__, cifar10="folder with CIFAR-10's binary version, to train on it")
     title = "figure2-cifar10" if options.cifar10 else "figure2"
     runs = names(DEPTHS, METHODS, RATES, SEEDS)
+    runs += names((min(DEPTHS), max(DEPTHS)), BOUNDED[:1], RATES, SEEDS)
     if options.quick:
         SETTINGS.update(width=32, images=500, epochs=3, target=0.7)
         runs = names((3,), METHODS, (0.03,), (0,))
@@ -70,7 +72,7 @@ def main() -> None:
         record.run(runs, lambda name: run(name, x, y), "figure 2")
     found = by_rate(record, epochs_to_target)
     quantity = f"epochs to {SETTINGS['target']:.0%} training accuracy"
-    draw(found, quantity, "hidden layers", "linear", picture(title, options))
+    draw(found, quantity, "hidden layers", picture(title, options))
     for (depth, method), (rate, epochs) in sorted(best(found).items()):
         print(f"{depth} hidden layers, {method:10s}: best rate {rate:g}, epochs {sorted(epochs)}")
 

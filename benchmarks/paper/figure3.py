@@ -1,27 +1,28 @@
 """``python -m benchmarks.paper.figure3``: a convolutional network, training and test curves.
 
-CIFAR-NV (Gitman & Ginsburg, arXiv 1709.08145) with a sixteenth of its channels and, as in the paper,
-batch normalisation after the last layer, on Fashion-MNIST at 14 x 14; stochastic gradient descent.
-From PyTorch's default initialisation, whose variance is small, and from He's, uniform. Every method
-with every learning rate.
+CIFAR-NV (Gitman & Ginsburg, arXiv 1709.08145) with a sixteenth of its channels and, as in the
+paper, batch normalisation after the last layer, on Fashion-MNIST at 14 x 14; stochastic gradient
+descent. From PyTorch's default initialisation, whose variance is small, and from He's, uniform.
+Every method with every learning rate.
 """
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 
 from .fashion import fashion_mnist
-from .methods import METHODS, prepare
+from .methods import BOUNDED, METHODS, prepare
 from .rates import best, by_rate, names
 from .record import Facts, Record, arguments, canvas, picture
 from .training import Schedule, train
 
 STARTS = ("default", "He")
-RATES = (0.003, 0.01, 0.03, 0.1, 0.3)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 SEEDS = (0, 1, 2)
 SETTINGS = {
     "channels": 8,
@@ -40,7 +41,12 @@ def network(start: str, seed: int) -> nn.Sequential:
     inputs = 1
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for block, kernel in ((c,) * 3, 3), ((2 * c,) * 3, 3), ((5 * c // 2,), 3), ((5 * c // 2,), 1):
+        for block, kernel in (
+            ((c,) * 3, 3),
+            ((2 * c,) * 3, 3),
+            ((5 * c // 2,), 3),
+            ((5 * c // 2,), 1),
+        ):
             for outputs in block:
                 layers += [nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2), nn.ReLU()]
                 inputs = outputs
@@ -69,41 +75,56 @@ def late_loss(facts: Facts) -> float:
     return float(np.median(np.nan_to_num(facts["loss"][-3:], nan=np.inf)))
 
 
+def curves(ax: Any, runs: list[Facts], curve: str, **style: str) -> None:
+    """The mean over the seeds, and from the smallest to the largest."""
+    shortest = min(len(facts[curve]) for facts in runs)
+    values = np.array([facts[curve][:shortest] for facts in runs])
+    epochs = np.arange(1, shortest + 1)
+    ax.plot(epochs, values.mean(0), **style)
+    ax.fill_between(epochs, values.min(0), values.max(0), color=style["color"], alpha=0.15)
+    ax.set(xlabel="epoch", title=curve.replace("_", " "))
+
+
 def draw(record: Record, path: Path | None) -> None:
-    """Loss over learning rates; at the best one, training loss and both accuracies over epochs."""
+    """Loss over learning rates from both starts; from the first, curves at every best rate."""
     found = by_rate(record, late_loss)
-    with canvas(4, path) as axes:
-        for colour, ((channels, method), (rate, _)) in enumerate(best(found).items()):
-            rates = found[channels, method]
-            medians = [np.median(values) for values in rates.values()]
-            axes[0].plot(list(rates), medians, f"C{colour}.-")
-            runs = [record.runs[f"{channels}/{method}/{rate:g}/{seed}"] for seed in SEEDS]
+    with canvas(5, path) as axes:
+        for k, method in enumerate((*METHODS, *BOUNDED)):
+            color = f"C{k}"
+            for ax, start in zip(axes, STARTS, strict=False):
+                rates = found.get((start, method), {})
+                ax.plot(list(rates), [np.median(v) for v in rates.values()], ".-", color=color)
+                ax.set(xscale="log", xlabel="learning rate", title=f"{start}: loss at the end")
+            if (STARTS[0], method) not in found:
+                continue
+            rate, _ = best(found)[STARTS[0], method]
+            stem = f"{STARTS[0]}/{method}/{rate:g}/"
+            runs = [facts for name, facts in record.runs.items() if name.startswith(stem)]
             for ax, curve in zip(
-                axes[1:], ("loss", "train_accuracy", "test_accuracy"), strict=True
+                axes[2:], ("loss", "train_accuracy", "test_accuracy"), strict=True
             ):
-                values = np.array([facts[curve] for facts in runs if len(facts[curve]) > 1])
-                epochs = np.arange(1, values.shape[1] + 1)
-                ax.plot(epochs, values.mean(0), f"C{colour}", label=f"{method}, rate {rate:g}")
-                ax.fill_between(epochs, values.min(0), values.max(0), color=f"C{colour}", alpha=0.2)
-                ax.set(xlabel="epoch", title=curve.replace("_", " "))
-        axes[0].set(xscale="log", xlabel="learning rate", title="training loss at the end")
-        axes[1].set_title("training loss")
-        axes[1].legend(fontsize=7)
+                curves(ax, runs, curve, color=color, label=f"{method}, rate {rate:g}")
+        axes[2].set(title="training loss", yscale="log")
+        axes[4].legend(fontsize=7)
 
 
 def main() -> None:
     options = arguments(__doc__)
-    runs = names((SETTINGS["channels"],), METHODS, RATES, SEEDS)
+    rates, seeds = RATES, SEEDS
     if options.quick:
         SETTINGS.update(channels=4, images=200, test_images=100, epochs=2)
-        runs = names((4,), METHODS, (0.03,), SEEDS)
+        rates, seeds = (0.03,), (0,)
+    runs = [
+        *names(STARTS[:1], (*METHODS, *BOUNDED), rates, seeds),
+        *names(STARTS[1:], METHODS, rates, seeds),
+    ]
     record = Record.open("figure3", SETTINGS, options)
     if not options.plot:
         record.run(runs, run, "figure 3")
     draw(record, picture("figure3", options))
-    for (_, method), (rate, losses) in best(by_rate(record, late_loss)).items():
-        shown = ", ".join(f"{loss:.3f}" for loss in sorted(losses))
-        print(f"{method:10s}: best rate {rate:g}, training loss {shown}")
+    for (start, method), (rate, losses) in best(by_rate(record, late_loss)).items():
+        shown = ", ".join(f"{loss:.3f}" for loss in losses)
+        print(f"{start}, {method}: best rate {rate:g}, training loss {shown}")
 
 
 if __name__ == "__main__":

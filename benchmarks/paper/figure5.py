@@ -15,13 +15,13 @@ import torch
 from torch import nn
 
 from .fashion import fashion_mnist
-from .methods import METHODS, prepare
+from .methods import BOUNDED, METHODS, prepare
 from .rates import best, by_rate, draw, names
 from .record import Facts, Record, arguments, picture
 from .training import Schedule, train
 
 FACTORS = (1.5, 2.0, 2.5, 3.0)
-RATES = (0.05, 0.2, 0.4, 0.8, 1.6)
+RATES = (0.05, 0.1, 0.2, 0.4, 0.8, 1.6)
 SEEDS = (0, 1, 2)
 SETTINGS = {"images": 10_000, "epochs": 12, "pixels": 196}
 
@@ -57,7 +57,7 @@ def final_loss(facts: Facts) -> float:
 
 def main() -> None:
     options = arguments(__doc__)
-    runs = names(FACTORS, METHODS, RATES, SEEDS)
+    runs = names(FACTORS, (*METHODS, BOUNDED[0]), RATES, SEEDS)
     if options.quick:
         SETTINGS.update(images=300, epochs=2)
         runs = names((3.0,), METHODS, (0.1,), (0,))
@@ -65,7 +65,7 @@ def main() -> None:
     if not options.plot:
         record.run(runs, run, "figure 5")
     found = by_rate(record, final_loss)
-    draw(found, "final training loss", "compression", "log", picture("figure5", options))
+    draw(found, "final training loss", "compression", picture("figure5", options), top=0.8)
     for (factor, method), (rate, losses) in sorted(best(found).items()):
         shown = ", ".join(f"{loss:.4f}" for loss in sorted(losses))
         print(f"compression {factor}, {method:10s}: best rate {rate:g}, loss {shown}")

@@ -10,9 +10,11 @@ from torch import Tensor, nn
 
 import pathcond_native as pc
 
-__all__ = ["METHODS", "balance", "prepare"]
+__all__ = ["BOUNDED", "METHODS", "balance", "prepare"]
 
 METHODS = ("none", "enorm", "ten sweeps", "optimum")
+BOUNDED = ("max_scale 2", "max_scale 4")
+"""The best point with every scale within this factor of 1."""
 
 
 def prepare(model: nn.Sequential, x: Tensor, method: str) -> Callable[[], None]:
@@ -21,6 +23,8 @@ def prepare(model: nn.Sequential, x: Tensor, method: str) -> Callable[[], None]:
         pc.rescale_(model, x, method="cd")
     elif method == "optimum":
         pc.rescale_(model, x)
+    elif method in BOUNDED:
+        pc.rescale_(model, x, max_scale=float(method.split()[1]))
     elif method == "enorm":
         return lambda: balance(model)
     return lambda: None

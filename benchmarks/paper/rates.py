@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .methods import METHODS
+from .methods import BOUNDED, METHODS
 from .record import Facts, Record, canvas
 
 __all__ = ["best", "by_rate", "draw", "names"]
@@ -39,21 +39,30 @@ def best(found: Table) -> dict[tuple[str, str], tuple[float, list[float]]]:
     }
 
 
-def draw(found: Table, quantity: str, setting: str, scale: str, path: Path | None) -> None:
-    """A panel per setting over the learning rates, and one at every method's best rate."""
+def draw(
+    found: Table, quantity: str, setting: str, path: Path | None, top: float | None = None
+) -> None:
+    """A panel per setting over the learning rates, and one at every method's best rate.
+
+    `top` is where the axis of the quantity ends.
+    """
     settings = sorted({s for s, _ in found}, key=float)
+    methods = [m for m in (*METHODS, *BOUNDED) if any((s, m) in found for s in settings)]
     with canvas(len(settings) + 1, path) as axes:
-        for colour, method in zip(("C0", "C1", "C2", "C3"), METHODS, strict=True):
+        for colour, method in enumerate(methods):
             medians = []
             for ax, s in zip(axes, settings, strict=False):
                 rates = found.get((s, method), {})
                 median = [np.median(values) for values in rates.values()]
                 for values in itertools.zip_longest(*rates.values(), fillvalue=np.nan):
-                    ax.plot(list(rates), values, ".", color=colour, alpha=0.4)
-                ax.plot(list(rates), median, "-", color=colour)
-                ax.set(xscale="log", xlabel="learning rate", title=f"{setting} {s}", yscale=scale)
-                medians.append(min(median, default=np.inf))
-            axes[-1].plot([float(s) for s in settings], medians, "o-", color=colour, label=method)
+                    ax.plot(list(rates), values, ".", color=f"C{colour}", alpha=0.4)
+                ax.plot(list(rates), median, "-", color=f"C{colour}")
+                ax.set(xscale="log", xlabel="learning rate", title=f"{setting} {s}", ylim=(0, top))
+                ax.minorticks_off()
+                ax.set_xticks(list(rates), [f"{rate:g}" for rate in rates], fontsize=7)
+                medians.append(min(median, default=np.nan))
+            x = [float(s) for s in settings]
+            axes[-1].plot(x, medians, "o-", color=f"C{colour}", label=method)
         axes[0].set(ylabel=quantity)
-        axes[-1].set(xlabel=setting, title="at the best learning rate", yscale=scale)
+        axes[-1].set(xlabel=setting, title="at the best learning rate", ylim=(0, top))
         axes[-1].legend(fontsize=8)
