@@ -1,7 +1,5 @@
 """The paper's experiments in their quick form: they run, and their conclusions hold there too."""
 
-import argparse
-import importlib
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -12,26 +10,11 @@ import pytest
 pytest.importorskip("torch")
 pytest.importorskip("tqdm")
 
-QUICK = argparse.Namespace(quick=True, fresh=False, plot=False)
 RESULTS = Path(__file__).parents[1] / "benchmarks" / "results" / "paper"
 
 
-@pytest.fixture
-def experiment(monkeypatch):
-    """Imports an experiment; the benchmarks are no part of the package."""
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1]))
-
-    def load(name):
-        module = importlib.import_module(f"benchmarks.paper.{name}")
-        monkeypatch.setattr(module, "arguments", lambda _: QUICK, raising=False)
-        return module
-
-    return load
-
-
-def test_figure_1(experiment, monkeypatch):
+def test_figure_1(experiment):
     figure = experiment("figure1")
-    monkeypatch.setattr(figure, "SETTINGS", dict(figure.SETTINGS))
     figure.main()
     for name, start in figure.STARTS.items():
         theta = np.array(start)
@@ -81,6 +64,19 @@ def test_committed_results():
     }
     figure1 = json.loads((RESULTS / "figure1.json").read_text())["runs"]
     assert len(figure1) == 3
+
+
+@pytest.mark.parametrize("name", ["figure2", "figure3", "figure5", "initialisations"])
+def test_committed_trainings(name):
+    """At least five learning rates and three seeds of every method that is there."""
+    runs = json.loads((RESULTS / f"{name}.json").read_text())["runs"]
+    seeds = {}
+    for run in runs:
+        setting, method, rate, seed = run.split("/")
+        seeds.setdefault((setting, method), {}).setdefault(rate, set()).add(seed)
+    for rates in seeds.values():
+        assert len(rates) >= 5
+        assert all(len(found) >= 3 for found in rates.values())
 
 
 def test_an_interrupted_run_goes_on(experiment, tmp_path):
@@ -156,11 +152,31 @@ def test_every_method_trains(experiment, method):
     assert len(facts["loss"]) < 60
 
 
-@pytest.mark.parametrize("name", ["figure2", "figure5"])
-def test_figures_on_fashion_mnist(experiment, name, monkeypatch, capsys):
+@pytest.mark.parametrize("name", ["figure2", "figure3", "figure5", "initialisations"])
+def test_experiments_on_fashion_mnist(experiment, name, capsys):
     if not experiment("fashion").FOLDER.exists():
         pytest.skip("dataset-fashion-mnist is not installed")
-    figure = experiment(name)
-    monkeypatch.setattr(figure, "SETTINGS", dict(figure.SETTINGS))
-    figure.main()
+    experiment(name).main()
     assert "optimum" in capsys.readouterr().out
+
+
+def test_figure_2_on_cifar_10(experiment, tmp_path, capsys):
+    cifar = experiment("cifar")
+    rng = np.random.default_rng(0)
+    records = [rng.integers(0, 256, (250, cifar.RECORD), np.uint8) for _ in range(5)]
+    for number, batch in enumerate(records, 1):
+        batch[:, 0] %= 10
+        batch.tofile(tmp_path / f"data_batch_{number}.bin")
+    x, y = cifar.cifar10(tmp_path, 600)
+    assert y.tolist() == [row[0] for batch in records for row in batch][:600]
+    raw = np.concatenate(records)[:600, 1:].reshape(600, 3, 32, 32) / 255
+    channel = raw[:, 2]
+    expected = (channel - channel.mean()) / channel.std(ddof=1)
+    assert np.allclose(x[:, 2], expected, atol=1e-4)
+    experiment("figure2", cifar10=str(tmp_path)).main()
+    assert "optimum" in capsys.readouterr().out
+    (tmp_path / "data_batch_1.bin").write_bytes(b"\0" * 100)
+    with pytest.raises(SystemExit, match="records of 3073 bytes"):
+        cifar.cifar10(tmp_path, 10)
+    with pytest.raises(SystemExit, match="missing"):
+        cifar.cifar10(tmp_path / "no", 10)

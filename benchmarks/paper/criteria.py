@@ -17,7 +17,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import nn
-from torch.func import functional_call, hessian
+from torch.func import functional_call, grad, jacrev
 
 import pathcond_native as pc
 
@@ -62,7 +62,7 @@ def derivatives(model: nn.Sequential, seed: int) -> tuple[np.ndarray, np.ndarray
         named = {k: f.reshape(v.shape) for (k, v), f in zip(parts.items(), pieces, strict=True)}
         return (functional_call(model, named, (x,)) - y).square().mean()
 
-    return torch.func.grad(loss)(theta).numpy(), hessian(loss)(theta).numpy()
+    return grad(loss)(theta).numpy(), jacrev(grad(loss))(theta).numpy()
 
 
 def spectrum(matrix: np.ndarray, kept: int) -> np.ndarray:

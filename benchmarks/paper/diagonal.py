@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy.optimize import minimize
 from torch import nn
-from torch.func import grad, jacfwd
+from torch.func import grad, jacrev
 
 import pathcond_native as pc
 
@@ -59,7 +59,7 @@ def gram(model: nn.Sequential) -> np.ndarray:
             x = weight @ x + bias
         return x.sum()
 
-    return jacfwd(grad(paths), argnums=1)(theta, theta).numpy()
+    return jacrev(grad(paths), argnums=1)(theta, theta).numpy()
 
 
 class Exact:
