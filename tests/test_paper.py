@@ -50,6 +50,14 @@ def test_table_1(experiment, capsys):
     assert "| CIFAR-NV | 2,617,610 | 2,616,576 | 1,792 | 1,792 | 1,792 |" in capsys.readouterr().out
 
 
+def test_geometry(experiment):
+    geometry = experiment("geometry")
+    geometry.main()
+    facts = geometry.run("figure 3, default/0")
+    assert facts["max_log_scale"] > 14 > 7 > facts["max_log_scale_of_ten_sweeps"]
+    assert facts["gain_per_parameter"] > facts["left_by_ten_sweeps"] > 0.2
+
+
 def test_committed_results():
     figure4 = json.loads((RESULTS / "figure4.json").read_text())
     assert len(figure4["runs"]) == 400

@@ -1,7 +1,7 @@
 """``python -m benchmarks.paper.initialisations``: other starting points, conditioned or not.
 
-Per starting point the spread of diag(G), how far the optimum is and what it gains, and training
-with and without going there, every pair with every learning rate. Three families:
+Training with and without going to the optimum first, every pair with every learning rate; what the
+optimum changes is measured by `geometry`. Three families:
 
 * images: 196-64^7-10 on Fashion-MNIST at 14 x 14, stochastic gradient descent; PyTorch's default,
   He, orthogonal and Stiefel (our reconstruction) weights.
@@ -17,8 +17,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import Tensor, nn
-
-import pathcond_native as pc
 
 from .fashion import fashion_mnist
 from .methods import prepare
@@ -52,22 +50,6 @@ def start(name: str, seed: int) -> nn.Sequential:
 def example(model: nn.Sequential) -> Tensor:
     first = model[0]
     return torch.zeros(1, first.in_features, dtype=first.weight.dtype)
-
-
-def geometry(name: str) -> Facts:
-    """Of one starting point, named start/seed: what conditioning finds there."""
-    title, seed = name.split("/")
-    model = start(title, int(seed))
-    x = example(model)
-    graph = pc.trace(model, x)
-    g = pc.diag_g(model, x, graph=graph)
-    result = pc.solve(graph, g)
-    positive = g[g > 0]
-    return {
-        "log10_spread": float((positive.max() / positive.min()).log10()),
-        "max_log_scale": float(result.u.abs().max()) / 2,
-        "gap_per_parameter": (result.initial_objective - result.objective) / result.rows,
-    }
 
 
 def full_batch(
@@ -131,31 +113,29 @@ def final_loss(facts: Facts) -> float:
     return float(np.nan_to_num(facts["loss"][-1], nan=np.inf))
 
 
-def plot(points: Record, trained: Record, path: Path | None) -> None:
-    found = best(by_rate(trained, final_loss))
-    starts = list(dict.fromkeys(name.split("/")[0] for name in points.runs))
+def plot(record: Record, path: Path | None) -> None:
+    """Loss with the optimum over loss without; for the last family what the neurons did."""
+    found = best(by_rate(record, final_loss))
+    starts = [s for s in (*IMAGES, *CURVE, *ALPHAS) if all((s, m) in found for m in METHODS)]
+    alphas = [s for s in ALPHAS if s in starts]
     with canvas(3, path) as axes:
-        for title in starts:
-            facts = [f for name, f in points.runs.items() if name.startswith(f"{title}/")]
-            spread, largest = ([f[k] for f in facts] for k in ("log10_spread", "max_log_scale"))
-            axes[0].plot(spread, largest, "o", label=title, alpha=0.7)
-        axes[0].set(xlabel="log10 max / min of diag(G)", ylabel="max |log λ| at the optimum")
-        axes[0].legend(fontsize=6)
         for k, title in enumerate(starts):
             plain, conditioned = (found[title, method][1] for method in METHODS)
             ratios = np.array(conditioned) / np.array(plain)
-            axes[1].plot(ratios, np.full(len(ratios), k), "o", alpha=0.7)
-        axes[1].axvline(1, color="grey", lw=0.7)
-        axes[1].set(xscale="log", xlabel="final loss, optimum / none, best rates")
-        axes[1].set_yticks(range(len(starts)), starts, fontsize=7)
-        for method in METHODS:
-            values = []
-            for title in ALPHAS:
-                rate, _ = found[title, method]
-                runs = [trained.runs.get(f"{title}/{method}/{rate:g}/{s}") for s in SEEDS]
-                values.append(np.median([f["alignment"] for f in runs if f]))
-            axes[2].plot([float(t.split()[1]) for t in ALPHAS], values, "o-", label=method)
-        axes[2].set(xscale="log", xlabel="alpha", ylabel="norm along the teacher")
+            axes[0].plot(ratios, np.full(len(ratios), k), "o", alpha=0.7)
+        axes[0].axvline(1, color="grey", lw=0.7)
+        axes[0].set(xscale="log", xlabel="final loss, optimum / none, best rates")
+        axes[0].set_yticks(range(len(starts)), starts, fontsize=7)
+        for ax, key in zip(axes[1:], ("relative_distance", "alignment"), strict=True):
+            for method in METHODS:
+                stems = [f"{s}/{method}/{found[s, method][0]:g}/" for s in alphas]
+                values = [
+                    np.median([f[key] for n, f in record.runs.items() if n.startswith(stem)])
+                    for stem in stems
+                ]
+                ax.plot([float(s.split()[1]) for s in alphas], values, "o-", label=method)
+            ax.set(xscale="log", xlabel="alpha", title=key.replace("_", " "))
+        axes[1].set(yscale="log")
         axes[2].legend(fontsize=8)
 
 
@@ -167,15 +147,11 @@ def main() -> None:
         SETTINGS.update(images=200, epochs=1, curve_steps=3, scale_steps=3)
         seeds, rates = (0,), {family: (some[1],) for family, some in rates.items()}
     runs = [run for family, some in rates.items() for run in names(family, METHODS, some, seeds)]
-    points = Record.open("starts", {"version": 1}, options)
-    trained = Record.open("initialisations", SETTINGS, options)
+    record = Record.open("initialisations", SETTINGS, options)
     if not options.plot:
-        points.run(names((*IMAGES, *CURVE, *ALPHAS), seeds), geometry, "starting points")
-        trained.run(runs, run, "initialisations")
-    plot(points, trained, picture("initialisations", options))
-    for name, facts in points.runs.items():
-        print(name, ", ".join(f"{key} {value:.3g}" for key, value in facts.items()))
-    for (title, method), (rate, losses) in best(by_rate(trained, final_loss)).items():
+        record.run(runs, run, "initialisations")
+    plot(record, picture("initialisations", options))
+    for (title, method), (rate, losses) in best(by_rate(record, final_loss)).items():
         shown = ", ".join(f"{loss:.3g}" for loss in losses)
         print(f"{title}, {method}: best rate {rate:g}, final loss {shown}")
 
