@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 import numpy as np
 from scipy.stats import t
@@ -40,12 +40,12 @@ def ratio(values: list[float], reference: list[float]) -> str:
     pairs = np.array([values, reference])
     finite = pairs[:, np.isfinite(pairs).all(0)]
     missing = "".join(
-        f", {np.isinf(row).sum()} {who} failed"
-        for row, who in zip(pairs, ("", "of none"), strict=True)
+        f"; {who} fails {np.isinf(row).sum()} of {len(row)}"
+        for row, who in zip(pairs, ("it", "none"), strict=True)
         if np.isinf(row).any()
-    ).replace("  ", " ")
+    )
     if finite.shape[1] < 2:
-        return missing.removeprefix(", ")
+        return missing.removeprefix("; ")
     mean, low, high = interval(finite[0] / finite[1])
     return f"{mean:.2f} [{low:.2f}, {high:.2f}]{missing}"
 
@@ -56,25 +56,19 @@ def markdown(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
-def at_best(found: Table, setting: str, form: str) -> str:
-    """Per setting and method: best rate, median, and the ratio to none."""
+def comparison(found: Table, setting: str, form: str) -> str:
+    """Per setting and method: medians at every rate, the best one bold, and its ratio to none's."""
     chosen = best(found)
-    rows = []
-    for (title, method), (rate, values) in chosen.items():
-        edge = " (edge)" if rate in (min(found[title, method]), max(found[title, method])) else ""
-        against = "" if method == "none" else ratio(values, chosen[title, "none"][1])
-        rows.append([title, method, f"{rate:g}{edge}", format(np.median(values), form), against])
-    return markdown([setting, "method", "best rate", "median", "ratio to none [95 %]"], rows)
-
-
-def at_rates(found: Table, setting: str, form: str) -> str:
-    """Per setting and method: medians at every rate."""
     rates = sorted({rate for by in found.values() for rate in by})
-    rows = [
-        [title, method, *(format(np.median(by[r]), form) if r in by else "" for r in rates)]
-        for (title, method), by in found.items()
-    ]
-    return markdown([setting, "method", *(f"{rate:g}" for rate in rates)], rows)
+    rows = []
+    for (title, method), by in found.items():
+        rate, values = chosen[title, method]
+        medians = {r: format(np.median(by[r]), form) if r in by else "" for r in rates}
+        medians[rate] = f"**{medians[rate]}**"
+        against = "" if method == "none" else ratio(values, chosen[title, "none"][1])
+        rows.append([title, method, *medians.values(), against])
+    head = [setting, "method", *(f"{rate:g}" for rate in rates), "ratio to none [95 %]"]
+    return markdown(head, rows)
 
 
 def test_accuracy(facts: Facts) -> float:
@@ -82,21 +76,15 @@ def test_accuracy(facts: Facts) -> float:
     return float(np.median(facts["test_accuracy"][-3:]))
 
 
-def curves(record: Record) -> str:
-    """Figure 3: loss and test accuracy at every method's best rate for the training loss."""
+def tested(record: Record) -> str:
+    """Figure 3: test accuracy at the rate that is best for the training loss."""
     chosen = best(by_rate(record, figure3.late_loss))
     accuracies = by_rate(record, test_accuracy)
     rows = []
-    for (start, method), (rate, values) in chosen.items():
-        against = "" if method == "none" else ratio(values, chosen[start, "none"][1])
-        reached = [f"{a:.1%}" for a in accuracies[start, method][rate]]
-        rows.append(
-            [start, method, f"{rate:g}", f"{np.median(values):.3f}", against, ", ".join(reached)]
-        )
-    return markdown(
-        ["start", "method", "best rate", "training loss", "ratio to none [95 %]", "test accuracy"],
-        rows,
-    )
+    for (start, method), (rate, _) in chosen.items():
+        reached = accuracies[start, method][rate]
+        rows.append([start, method, f"{rate:g}", *(f"{accuracy:.1%}" for accuracy in reached)])
+    return markdown(["start", "method", "rate", *(f"seed {s}" for s in figure3.SEEDS)], rows)
 
 
 def geometry() -> str:
@@ -120,25 +108,44 @@ def geometry() -> str:
     return markdown(head, rows)
 
 
-def tables() -> dict[str, Callable[[], str]]:
-    depths, early = (
-        dict(sorted(by_rate(stored("figure2"), value).items(), key=lambda item: item[0][0]))
-        for value in (figure2.epochs_to_target, lambda f: figure2.epochs_to_target(f, 0.7))
-    )
-    factors = by_rate(stored("figure5"), figure5.final_loss)
-    network = stored("figure3")
-    losses = by_rate(network, figure3.late_loss)
+def complete(found: Table) -> Table:
+    """What has all its rates and seeds, in the order of the settings."""
+    most = max(len(by) for by in found.values())
+    whole = {
+        key: by
+        for key, by in found.items()
+        if len(by) == most and all(len(values) == 3 for values in by.values())
+    }
+    return {k: whole[k] for s in sorted({s for s, _ in whole}) for k in whole if k[0] == s}
+
+
+def tables() -> dict[str, str]:
+    """Every table by its name in the page."""
+
+    def early(facts: Facts) -> float:
+        return figure2.epochs_to_target(facts, 0.7)
+
+    depths, autoencoders, network = stored("figure2"), stored("figure5"), stored("figure3")
     starts = by_rate(stored("initialisations"), initialisations.final_loss)
+    families = {
+        "images": initialisations.IMAGES,
+        "curve": initialisations.CURVE,
+        "scale": initialisations.ALPHAS,
+    }
+    late = complete(by_rate(depths, figure2.epochs_to_target))
     return {
-        "figure 2": lambda: at_best(depths, "hidden layers", ".0f"),
-        "figure 2, 70 %": lambda: at_best(early, "hidden layers", ".0f"),
-        "figure 2, rates": lambda: at_rates(depths, "hidden layers", ".0f"),
-        "figure 3": lambda: curves(network),
-        "figure 3, rates": lambda: at_rates(losses, "start", ".2f"),
-        "figure 5": lambda: at_best(factors, "compression", ".3f"),
-        "figure 5, rates": lambda: at_rates(factors, "compression", ".3f"),
-        "geometry": geometry,
-        "initialisations": lambda: at_best(starts, "start", ".3g"),
+        "geometry": geometry(),
+        "figure 2": comparison(late, "hidden layers", ".0f"),
+        "figure 2, 70 %": comparison(complete(by_rate(depths, early)), "hidden layers", ".0f"),
+        "figure 3": comparison(complete(by_rate(network, figure3.late_loss)), "start", ".2f"),
+        "figure 3, test": tested(network),
+        "figure 5": comparison(
+            complete(by_rate(autoencoders, figure5.final_loss)), "compression", ".3f"
+        ),
+        **{
+            name: comparison({k: v for k, v in starts.items() if k[0] in family}, "start", ".2g")
+            for name, family in families.items()
+        },
     }
 
 
@@ -148,7 +155,7 @@ def filled(page: str) -> str:
         begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
         page = re.sub(
             re.escape(begin) + ".*?" + re.escape(end),
-            lambda _, begin=begin, end=end, table=table: begin + table() + end,
+            lambda _, text=begin + table + end: text,
             page,
             flags=re.DOTALL,
         )
