@@ -72,7 +72,8 @@ def run(name: str) -> Facts:
 
 def late_loss(facts: Facts) -> float:
     """The median training loss of the last three epochs; infinite if training diverged."""
-    return float(np.median(np.nan_to_num(facts["loss"][-3:], nan=np.inf)))
+    losses = np.array(facts["loss"][-3:])
+    return float(np.median(np.where(np.isfinite(losses), losses, np.inf)))
 
 
 def curves(ax: Any, runs: list[Facts], curve: str, **style: str) -> None:
@@ -98,7 +99,7 @@ def draw(record: Record, path: Path | None) -> None:
             if (STARTS[0], method) not in found:
                 continue
             rate, _ = best(found)[STARTS[0], method]
-            stem = f"{STARTS[0]}/{method}/{rate:g}/"
+            stem = f"{STARTS[0]}/{method}/{rate}/"
             runs = [facts for name, facts in record.runs.items() if name.startswith(stem)]
             for ax, curve in zip(
                 axes[2:], ("loss", "train_accuracy", "test_accuracy"), strict=True

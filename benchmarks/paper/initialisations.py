@@ -110,7 +110,8 @@ def run(name: str) -> Facts:
 
 def final_loss(facts: Facts) -> float:
     """The last training loss, for curves the smallest; infinite if training diverged."""
-    return float(np.nan_to_num(facts["loss"][-1], nan=np.inf))
+    loss = facts["loss"][-1]
+    return float(loss) if np.isfinite(loss) else np.inf
 
 
 def plot(record: Record, path: Path | None) -> None:
@@ -124,15 +125,15 @@ def plot(record: Record, path: Path | None) -> None:
             ratios = np.array(conditioned) / np.array(plain)
             axes[0].plot(ratios, np.full(len(ratios), k), "o", alpha=0.7)
         axes[0].axvline(1, color="grey", lw=0.7)
-        axes[0].set(xscale="log", xlabel="final loss, optimum / none, best rates")
+        axes[0].set(xscale="log", xlim=(1e-3, 1e2), xlabel="final loss, optimum / none")
         axes[0].set_yticks(range(len(starts)), starts, fontsize=7)
         for ax, key in zip(axes[1:], ("relative_distance", "alignment"), strict=True):
             for method in METHODS:
-                stems = [f"{s}/{method}/{found[s, method][0]:g}/" for s in alphas]
-                values = [
-                    np.median([f[key] for n, f in record.runs.items() if n.startswith(stem)])
-                    for stem in stems
-                ]
+                values = []
+                for s in alphas:
+                    stem = f"{s}/{method}/{found[s, method][0]}/"
+                    runs = [f for n, f in record.runs.items() if n.startswith(stem)]
+                    values.append(np.median([f[key] for f in runs if np.isfinite(final_loss(f))]))
                 ax.plot([float(s.split()[1]) for s in alphas], values, "o-", label=method)
             ax.set(xscale="log", xlabel="alpha", title=key.replace("_", " "))
         axes[1].set(yscale="log")
