@@ -137,7 +137,7 @@ def test_enorm_balances_every_neuron(experiment):
     torch.testing.assert_close(entering, last.weight.square().sum(0), rtol=1e-6, atol=0)
 
 
-@pytest.mark.parametrize("method", ["none", "enorm", "ten sweeps", "optimum"])
+@pytest.mark.parametrize("method", ["none", "enorm", "ten sweeps", "optimum", "max_scale 2"])
 def test_every_method_trains(experiment, method):
     import torch
 

@@ -71,6 +71,28 @@ def comparison(found: Table, setting: str, form: str) -> str:
     return markdown(head, rows)
 
 
+def equal_rates(found: Table) -> str:
+    """Per method and rate: the mean ratio to none over settings and seeds where both succeeded."""
+    rates = sorted({rate for by in found.values() for rate in by})
+    rows = []
+    for method in dict.fromkeys(m for _, m in found if m != "none"):
+        cells = []
+        for rate in rates:
+            pairs = np.hstack(
+                [
+                    np.array([by[rate], found[title, "none"][rate]])
+                    for (title, m), by in found.items()
+                    if m == method and rate in by
+                ]
+            )
+            both = pairs[:, np.isfinite(pairs).all(0)]
+            mean = np.exp(np.log(both[0] / both[1]).mean()) if both.size else np.nan
+            reached = np.isfinite(pairs).sum(1)
+            cells.append(f"{mean:.2f} ({reached[0]} and {reached[1]} of {pairs.shape[1]})")
+        rows.append([method, *cells])
+    return markdown(["method", *(f"{rate:g}" for rate in rates)], rows)
+
+
 def test_accuracy(facts: Facts) -> float:
     """The median of the last three epochs."""
     return float(np.median(facts["test_accuracy"][-3:]))
@@ -133,15 +155,17 @@ def tables() -> dict[str, str]:
         "scale": initialisations.ALPHAS,
     }
     late = complete(by_rate(depths, figure2.epochs_to_target))
+    curves = complete(by_rate(network, figure3.late_loss))
+    losses = complete(by_rate(autoencoders, figure5.final_loss))
     return {
         "geometry": geometry(),
         "figure 2": comparison(late, "hidden layers", ".0f"),
         "figure 2, 70 %": comparison(complete(by_rate(depths, early)), "hidden layers", ".0f"),
-        "figure 3": comparison(complete(by_rate(network, figure3.late_loss)), "start", ".2f"),
+        "figure 2, equal rates": equal_rates(late),
+        "figure 3": comparison(curves, "start", ".2f"),
         "figure 3, test": tested(network),
-        "figure 5": comparison(
-            complete(by_rate(autoencoders, figure5.final_loss)), "compression", ".3f"
-        ),
+        "figure 5": comparison(losses, "compression", ".3f"),
+        "figure 5, equal rates": equal_rates(losses),
         **{
             name: comparison({k: v for k, v in starts.items() if k[0] in family}, "start", ".2g")
             for name, family in families.items()

@@ -90,7 +90,7 @@ def draw(record: Record, path: Path | None) -> None:
     """Loss over learning rates from both starts; from the first, curves at every best rate."""
     found = by_rate(record, late_loss)
     with canvas(5, path) as axes:
-        for k, method in enumerate((*METHODS, BOUNDED[1])):
+        for k, method in enumerate((*METHODS, *BOUNDED[1:])):
             color = f"C{k}"
             for ax, start in zip(axes, STARTS, strict=False):
                 rates = found.get((start, method), {})
@@ -116,7 +116,7 @@ def main() -> None:
         SETTINGS.update(channels=4, images=200, test_images=100, epochs=2)
         rates, seeds = (0.03,), (0,)
     runs = [
-        *names(STARTS[:1], (*METHODS, BOUNDED[1]), rates, seeds),
+        *names(STARTS[:1], (*METHODS, *BOUNDED[1:]), rates, seeds),
         *names(STARTS[1:], METHODS, rates, seeds),
     ]
     record = Record.open("figure3", SETTINGS, options)

@@ -13,7 +13,7 @@ import pathcond_native as pc
 __all__ = ["BOUNDED", "METHODS", "balance", "prepare"]
 
 METHODS = ("none", "enorm", "ten sweeps", "optimum")
-BOUNDED = ("max_scale 2", "max_scale 4")
+BOUNDED = ("max_scale 2", "max_scale 4", "max_scale 32")
 """The best point with every scale within this factor of 1."""
 
 
