@@ -188,3 +188,17 @@ def test_figure_2_on_cifar_10(experiment, tmp_path, capsys):
         cifar.cifar10(tmp_path, 10)
     with pytest.raises(SystemExit, match="missing"):
         cifar.cifar10(tmp_path / "no", 10)
+
+
+def test_evidence_is_what_the_results_say(experiment):
+    evidence = experiment("evidence")
+    page = evidence.PAGE.read_text()
+    assert evidence.filled(page) == page
+    assert page.count("<!-- end -->") == len(evidence.tables())
+    mean, low, high = evidence.interval(np.array([0.5, 1.0, 2.0]))
+    assert mean == pytest.approx(1.0)
+    assert high == pytest.approx(np.exp(4.302653 * np.log(2) / 3**0.5))
+    assert low == pytest.approx(1 / high)
+    assert evidence.ratio([1.0, 2.0, np.inf], [2.0, 4.0, 1.0]) == (
+        "0.50 [0.50, 0.50]; it fails 1 of 3"
+    )

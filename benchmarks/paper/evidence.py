@@ -16,6 +16,7 @@ import numpy as np
 from scipy.stats import t
 
 from . import figure2, figure3, figure5, initialisations
+from .methods import METHODS
 from .rates import Table, best, by_rate
 from .record import RESULTS, Facts, Record
 
@@ -93,17 +94,43 @@ def equal_rates(found: Table) -> str:
     return markdown(["method", *(f"{rate:g}" for rate in rates)], rows)
 
 
+def pooled(experiments: dict[str, Table]) -> str:
+    """Per experiment: ratios to none, each at its best rate, over all settings and seeds.
+
+    Settings in which none fails with a seed are left out, and seeds with which the method does.
+    """
+    methods = METHODS[1:]
+    rows = []
+    for title, found in experiments.items():
+        chosen = best(found)
+        whole = [
+            setting
+            for setting in dict.fromkeys(s for s, _ in chosen)
+            if all((setting, method) in chosen for method in METHODS)
+            and np.isfinite(chosen[setting, "none"][1]).all()
+        ]
+        cells = []
+        for method in methods:
+            values, none = (
+                np.concatenate([chosen[setting, m][1] for setting in whole])
+                for m in (method, "none")
+            )
+            ratios = (values / none)[np.isfinite(values)]
+            mean, low, high = interval(ratios)
+            cells.append(f"{mean:.2f} [{low:.2f}, {high:.2f}], n = {len(ratios)}")
+        rows.append([title, *cells])
+    return markdown(["ratio to none", *methods], rows)
+
+
 def test_accuracy(facts: Facts) -> float:
     """The median of the last three epochs."""
     return float(np.median(facts["test_accuracy"][-3:]))
 
 
-def tested(record: Record) -> str:
+def tested(curves: Table, accuracies: Table) -> str:
     """Figure 3: test accuracy at the rate that is best for the training loss."""
-    chosen = best(by_rate(record, figure3.late_loss))
-    accuracies = by_rate(record, test_accuracy)
     rows = []
-    for (start, method), (rate, _) in chosen.items():
+    for (start, method), (rate, _) in best(curves).items():
         reached = accuracies[start, method][rate]
         rows.append([start, method, f"{rate:g}", *(f"{accuracy:.1%}" for accuracy in reached)])
     return markdown(["start", "method", "rate", *(f"seed {s}" for s in figure3.SEEDS)], rows)
@@ -138,7 +165,10 @@ def complete(found: Table) -> Table:
         for key, by in found.items()
         if len(by) == most and all(len(values) == 3 for values in by.values())
     }
-    return {k: whole[k] for s in sorted({s for s, _ in whole}) for k in whole if k[0] == s}
+    settings = list(dict.fromkeys(title for title, _ in whole))
+    if settings[0] != "default":
+        settings.sort(key=float)
+    return {k: whole[k] for s in settings for k in whole if k[0] == s}
 
 
 def tables() -> dict[str, str]:
@@ -155,15 +185,25 @@ def tables() -> dict[str, str]:
         "scale": initialisations.ALPHAS,
     }
     late = complete(by_rate(depths, figure2.epochs_to_target))
+    soon = complete(by_rate(depths, early))
     curves = complete(by_rate(network, figure3.late_loss))
     losses = complete(by_rate(autoencoders, figure5.final_loss))
     return {
         "geometry": geometry(),
+        "pooled": pooled(
+            {
+                "figure 2, epochs to 85 %": late,
+                "figure 2, epochs to 70 %": soon,
+                "figure 3, training loss": curves,
+                "figure 5, training loss": losses,
+            }
+        ),
         "figure 2": comparison(late, "hidden layers", ".0f"),
-        "figure 2, 70 %": comparison(complete(by_rate(depths, early)), "hidden layers", ".0f"),
+        "figure 2, 70 %": comparison(soon, "hidden layers", ".0f"),
         "figure 2, equal rates": equal_rates(late),
+        "figure 2, 70 %, equal rates": equal_rates(soon),
         "figure 3": comparison(curves, "start", ".2f"),
-        "figure 3, test": tested(network),
+        "figure 3, test": tested(curves, by_rate(network, test_accuracy)),
         "figure 5": comparison(losses, "compression", ".3f"),
         "figure 5, equal rates": equal_rates(losses),
         **{
