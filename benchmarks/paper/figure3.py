@@ -22,7 +22,7 @@ from .record import Facts, Record, arguments, canvas, picture
 from .training import Schedule, train
 
 STARTS = ("default", "He")
-RATES = (0.001, 0.003, 0.01, 0.03, 0.1)
+RATES = (0.001, 0.003, 0.01, 0.03, 0.1, 0.3)
 SEEDS = (0, 1, 2)
 SETTINGS = {
     "channels": 8,
