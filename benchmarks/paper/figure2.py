@@ -72,7 +72,7 @@ def main() -> None:
         record.run(runs, lambda name: run(name, x, y), "figure 2")
     found = by_rate(record, epochs_to_target)
     quantity = f"epochs to {SETTINGS['target']:.0%} training accuracy"
-    draw(found, quantity, "hidden layers", picture(title, options))
+    draw(found, quantity, "hidden layers", picture(title, options), SETTINGS["epochs"] + 1)
     for (depth, method), (rate, epochs) in sorted(best(found).items()):
         print(f"{depth} hidden layers, {method:10s}: best rate {rate:g}, epochs {sorted(epochs)}")
 

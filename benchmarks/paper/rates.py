@@ -39,30 +39,32 @@ def best(found: Table) -> dict[tuple[str, str], tuple[float, list[float]]]:
     }
 
 
-def draw(
-    found: Table, quantity: str, setting: str, path: Path | None, top: float | None = None
-) -> None:
+def draw(found: Table, quantity: str, setting: str, path: Path | None, top: float) -> None:
     """A panel per setting over the learning rates, and one at every method's best rate.
 
-    `top` is where the axis of the quantity ends.
+    What is above `top`, failures included, is drawn there.
     """
     settings = sorted({s for s, _ in found}, key=float)
     methods = [m for m in (*METHODS, *BOUNDED) if any((s, m) in found for s in settings)]
     with canvas(len(settings) + 1, path) as axes:
         for colour, method in enumerate(methods):
-            medians = []
+            medians: dict[float, float] = {}
             for ax, s in zip(axes, settings, strict=False):
-                rates = found.get((s, method), {})
-                median = [np.median(values) for values in rates.values()]
-                for values in itertools.zip_longest(*rates.values(), fillvalue=np.nan):
-                    ax.plot(list(rates), values, ".", color=f"C{colour}", alpha=0.4)
-                ax.plot(list(rates), median, "-", color=f"C{colour}")
-                ax.set(xscale="log", xlabel="learning rate", title=f"{setting} {s}", ylim=(0, top))
+                if (s, method) not in found:
+                    continue
+                rates = found[s, method]
+                seeds = np.minimum(list(rates.values()), top)
+                ax.plot(list(rates), seeds, ".", color=f"C{colour}", alpha=0.4)
+                ax.plot(list(rates), np.median(seeds, 1), "-", color=f"C{colour}")
+                ax.set(xscale="log", xlabel="learning rate", title=f"{setting} {s}")
+                ax.set(ylim=(0, 1.05 * top))
                 ax.minorticks_off()
                 ax.set_xticks(list(rates), [f"{rate:g}" for rate in rates], fontsize=7)
-                medians.append(min(median, default=np.nan))
-            x = [float(s) for s in settings]
-            axes[-1].plot(x, medians, "o-", color=f"C{colour}", label=method)
+                medians[float(s)] = np.median(seeds, 1).min()
+            axes[-1].plot(
+                *zip(*medians.items(), strict=True), "o-", color=f"C{colour}", label=method
+            )
         axes[0].set(ylabel=quantity)
-        axes[-1].set(xlabel=setting, title="at the best learning rate", ylim=(0, top))
+        axes[-1].set(xlabel=setting, title="at the best learning rate")
+        axes[-1].set(ylim=(0, 1.05 * top))
         axes[-1].legend(fontsize=8)
