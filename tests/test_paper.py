@@ -1,5 +1,6 @@
 """The paper's experiments in their quick form: they run, and their conclusions hold there too."""
 
+import copy
 import json
 from itertools import pairwise
 from pathlib import Path
@@ -111,6 +112,8 @@ def test_an_interrupted_run_goes_on(experiment, tmp_path):
 def test_enorm_balances_every_neuron(experiment):
     import torch
 
+    import pathcond_native as pc
+
     methods = experiment("methods")
     torch.manual_seed(0)
     model = torch.nn.Sequential(
@@ -124,11 +127,16 @@ def test_enorm_balances_every_neuron(experiment):
     ).double()
     x = torch.randn(2, 1, 8, 8, dtype=torch.float64)
     before, sizes = model(x), []
+    at_once = copy.deepcopy(model)
+    pc.rescale_(at_once, x, criterion="enorm")
     for _ in range(60):
         sizes.append(float(sum(p.detach().square().sum() for p in model.parameters())))
         methods.balance(model)
     assert all(b <= a * (1 + 1e-14) for a, b in pairwise(sizes))
     torch.testing.assert_close(model(x), before, rtol=1e-12, atol=1e-14)
+    torch.testing.assert_close(
+        list(model.parameters()), list(at_once.parameters()), rtol=1e-6, atol=1e-9
+    )
     first, second, last = model[0], model[2], model[6]
     entering = first.weight.flatten(1).square().sum(1) + first.bias.square()
     leaving = second.weight.transpose(0, 1).flatten(1).square().sum(1)

@@ -216,10 +216,10 @@ def tables() -> dict[str, str]:
 def filled(page: str) -> str:
     """The page with every table between its marks written anew."""
     for name, table in tables().items():
-        begin, end = f"<!-- {name} -->\n", "\n<!-- end -->"
+        mark, end = f"<!-- {name} -->", "<!-- end -->"
         page = re.sub(
-            re.escape(begin) + ".*?" + re.escape(end),
-            lambda _, text=begin + table + end: text,
+            f"{re.escape(mark)}.*?{end}",
+            lambda _, text=f"{mark}\n{table}\n{end}": text,
             page,
             flags=re.DOTALL,
         )
