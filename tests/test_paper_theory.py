@@ -11,8 +11,10 @@ pytest.importorskip("tqdm")
 import pathcond_native as pc  # noqa: E402
 
 
-def test_criteria_agree_where_the_paper_says_so(experiment):
+def test_criteria_agree_where_the_paper_says_so(experiment, capsys):
     criteria = experiment("criteria")
+    criteria.main()
+    assert "one neuron, 3 to 2, condition number" in capsys.readouterr().out
     for title in ("two weights", "chain of four weights"):
         facts = criteria.run(f"{title}/3")
         for criterion, found in facts.items():
