@@ -12,7 +12,6 @@
 #include "bindings/device.hpp"
 #include "bindings/options.hpp"
 #include "core/equalise.hpp"
-#include "core/errors.hpp"
 #include "core/simd.hpp"
 #include "core/solve.hpp"
 

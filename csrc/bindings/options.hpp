@@ -32,7 +32,7 @@ class SignalPoll {
   Clock::time_point last_ = Clock::now();
 };
 
-inline Progress::Callback wrap(const py::object& callback) {
+inline decltype(Options::callback) wrap(const py::object& callback) {
   if (callback.is_none()) return {};
   return [&callback](std::int64_t sweep, double objective, double gradient_norm) {
     const py::gil_scoped_acquire gil;

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <limits>
 
-#include "core/errors.hpp"
+#include "pathcond/solve.hpp"
 
 namespace pathcond {
 

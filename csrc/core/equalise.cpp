@@ -5,7 +5,7 @@
 #include <limits>
 #include <utility>
 
-#include "core/errors.hpp"
+#include "pathcond/solve.hpp"
 
 namespace pathcond {
 namespace {

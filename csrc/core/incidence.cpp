@@ -7,7 +7,6 @@
 #include <string>
 #include <type_traits>
 
-#include "core/errors.hpp"
 #include "core/instantiate.hpp"
 #include "core/simd.hpp"
 

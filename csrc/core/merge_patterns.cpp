@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "core/columns.hpp"
-#include "core/errors.hpp"
+#include "pathcond/solve.hpp"
 #include "core/hash.hpp"
 #include "core/instantiate.hpp"
 #include "core/merge.hpp"

@@ -6,15 +6,15 @@
 #include <utility>
 #include <vector>
 
-namespace pathcond {
+#include "pathcond/solve.hpp"
 
-enum class Status { converged, max_sweeps, stopped_by_callback, stalled };
+namespace pathcond {
 
 /// What the sweeps tell the caller. Methods work with F/p of scaled weights; here it becomes F, or
 /// sum_i g_i exp((Bu)_i) where F has no linear term.
 class Progress {
  public:
-  using Callback = std::function<bool(std::int64_t sweep, double objective, double gradient_norm)>;
+  using Callback = decltype(Options::callback);
 
   Progress(double rows, double log_scale, bool linear, std::int64_t max_sweeps, Callback callback)
       : rows_(rows),

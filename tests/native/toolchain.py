@@ -1,0 +1,38 @@
+"""CMake and compilers, where they are installed."""
+
+import os
+import shutil
+import subprocess
+import sysconfig
+
+# The test extra brings cmake and ninja.
+PATH = sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"]
+ENVIRONMENT = {
+    "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
+    **os.environ,
+    "PATH": PATH,
+}
+MISSING = [
+    tool for tool in ("cmake", "ninja", "cc", "c++") if shutil.which(tool, path=PATH) is None
+]
+
+
+def run(*command):
+    """What the command printed."""
+    result = subprocess.run(
+        [str(part) for part in command],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
+    assert result.returncode == 0, f"{command}\n{result.stdout}\n{result.stderr}"
+    return result.stdout
+
+
+def build(source, where, *definitions):
+    """Configures and builds a CMake project."""
+    options = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=None", *definitions]
+    run("cmake", "-S", source, "-B", where, *options)
+    run("cmake", "--build", where)
