@@ -54,10 +54,12 @@ def test_version_is_the_packages(c):
 
 @pytest.mark.parametrize(
     ("index", "value", "weight"),
-    itertools.product(
-        ("int32", "int64"),
-        ("int8", "int32", "int64", "float32", "float64"),
-        ("float32", "float64"),
+    list(
+        itertools.product(
+            ("int32", "int64"),
+            ("int8", "int32", "int64", "float32", "float64"),
+            ("float32", "float64"),
+        )
     ),
 )
 def test_every_type(c, problem, index, value, weight):

@@ -1,10 +1,10 @@
 // Exits with 0 if exceptions keep their type on their way out of the library and through it.
 
 #include <pathcond/pathcond.h>
-#include <pathcond/solve.hpp>
 
 #include <cstdint>
 #include <cstdio>
+#include <pathcond/solve.hpp>
 #include <span>
 #include <vector>
 
@@ -19,8 +19,8 @@ struct Problem {
   std::vector<float> g{1, 2, 3};
 
   pathcond::Solution solve(const pathcond::Options& options = {}) const {
-    const pathcond::IncidenceView<std::int64_t, float> B{3, 1, indptr.data(), indices.data(),
-                                                         values.data(), 3};
+    const pathcond::IncidenceView<std::int64_t, float> B{
+        3, 1, indptr.data(), indices.data(), values.data(), 3};
     return pathcond::solve(B, std::span<const float>(g), options);
   }
 };
