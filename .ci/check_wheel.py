@@ -51,7 +51,7 @@ def check_sdist(path):
     assert not missing, missing
     stray = names - tracked() - {"PKG-INFO"}
     assert not stray, stray
-    assert not any(name.startswith("benchmarks/results") for name in names)
+    assert not any(name.startswith("benchmarks/results/") for name in names)
 
 
 if __name__ == "__main__":
