@@ -7,10 +7,10 @@
 #include <utility>
 
 #include "core/columns.hpp"
-#include "pathcond/solve.hpp"
 #include "core/hash.hpp"
 #include "core/instantiate.hpp"
 #include "core/merge.hpp"
+#include "pathcond/solve.hpp"
 
 namespace pathcond {
 namespace {

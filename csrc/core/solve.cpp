@@ -57,8 +57,8 @@ constexpr double kLargestStart = 1e6;
 void check(const Options& options, std::int64_t rows, std::int64_t columns, std::size_t weights) {
   using std::to_string;
   if (rows < 0 || columns < 0)
-    throw InvalidInput("B: expected no negative number of rows or columns, got " +
-                       to_string(rows) + " and " + to_string(columns));
+    throw InvalidInput("B: expected no negative number of rows or columns, got " + to_string(rows) +
+                       " and " + to_string(columns));
   if (static_cast<std::int64_t>(weights) != rows)
     throw InvalidInput("g: expected one entry per row of B, which has " + to_string(rows) +
                        ", got " + to_string(weights));

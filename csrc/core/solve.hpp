@@ -22,13 +22,14 @@ struct Merged {
   std::unique_ptr<Weights> weights;
 };
 
-/// As `solve` from B, for a problem of `rows` rows and `neurons` neurons that a backend merges; nullopt
-/// where it does not.
+/// As `solve` from B, for a problem of `rows` rows and `neurons` neurons that a backend merges;
+/// nullopt where it does not.
 std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
                               const std::function<std::optional<Merged>(Monitor&)>& merge,
                               const Options& options);
 
-/// As `solve` from B, from tensors in its place. nullopt where only B itself serves, see `merge_panels`.
+/// As `solve` from B, from tensors in its place. nullopt where only B itself serves, see
+/// `merge_panels`.
 template <class G>
 std::optional<Solution> solve(const Panels<G>& panels, const Options& options);
 
