@@ -194,7 +194,12 @@ def _solver_options(parser: argparse.ArgumentParser, *criteria: str) -> None:
     )
     parser.add_argument("--tol", type=float, help="max |dF/du| / p to reach (default 1e-12)")
     parser.add_argument("--max-sweeps", type=int, help="stop after this many sweeps")
-    parser.add_argument("--max-scale", type=float, help="keep every scale in [1/this, this]")
+    parser.add_argument(
+        "--max-scale",
+        type=float,
+        metavar="S",
+        help="keep every scale in [1/S, S]; inf: no bound (default; rescale to the optimum: 32)",
+    )
     parser.add_argument("--threads", type=int, help="worker threads at most")
 
 

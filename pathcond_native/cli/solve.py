@@ -55,7 +55,8 @@ def run(arguments: argparse.Namespace) -> int:
 def solver_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the user said about the solver, as `solve` and `rescale_` take it."""
     names = ("criterion", "method", "tol", "max_sweeps", "max_scale", "threads")
-    return {name: getattr(arguments, name) for name in names}
+    given = {name: getattr(arguments, name) for name in names}
+    return {name: value for name, value in given.items() if value is not None}
 
 
 def _facts(result: SolveResult) -> dict[str, Any]:

@@ -106,6 +106,10 @@ class RescaleReport:
     """What the solver returned (before strength and rounding), or None."""
     nothing_because: str | None
     """Why nothing was rescaled; None if something was."""
+    max_scale: float | None = None
+    """The bound on every λ, None without one."""
+    held: int = 0
+    """Neurons whose λ is at the bound, before strength and rounding: they would go farther."""
     idle: tuple[Pinned, ...] = ()
     """Rescalable neurons that the criterion leaves as they are, with the reason."""
     spread: tuple[Spread, ...] | None = None
@@ -168,6 +172,8 @@ class RescaleReport:
         ]
         if self.criterion != "cle":
             lines.insert(2, f"  {_GRADIENT[self.criterion]:<14} {self.gradient_norm:.1e}")
+        if self.held:
+            lines.insert(1, f"  {self.held} of them are held at max_scale={self.max_scale:g}")
         if idle := sum(x.channels for x in self.idle):
             lines.insert(1, f"  {idle} of them stay, see below")
         return lines + [f"    in {run}" for run in check.runs]
@@ -223,6 +229,7 @@ def report_of(
     criterion: Criterion,
     graph: RescalingGraph,
     result: SolveResult,
+    max_scale: float | None,
     log2: npt.NDArray[np.float64],
     reached: SolveResult,
     verification: Verification,
@@ -238,7 +245,9 @@ def report_of(
         part = scales[group.start : group.start + group.size]
         low, high = float(part.min()), float(part.max())
         groups.append(GroupReport(group.name, group.size, low, high, part))
-    frozen = result._framework.to_numpy(result.frozen)
+    frozen, u = (result._framework.to_numpy(x) for x in (result.frozen, result.u))
+    # `solve` stays a rounding below the bound.
+    farthest = math.inf if max_scale is None else 2.0 * math.log(max_scale) * (1 - 1e-12)
     idle = [int(frozen[x.start : x.start + x.size].sum()) for x in graph.groups]
     return RescaleReport(
         criterion=criterion,
@@ -253,6 +262,8 @@ def report_of(
         seconds=seconds,
         result=result,
         nothing_because=problem.all_idle if frozen.all() else None,
+        max_scale=max_scale,
+        held=int((np.abs(u[~frozen.astype(bool)]) >= farthest).sum()),
         idle=tuple(
             Pinned(group.name, n, problem.idle)
             for group, n in zip(graph.groups, idle, strict=True)

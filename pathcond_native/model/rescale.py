@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from ..errors import InvalidInputError, VerificationError
 from ..solver import check_solve_options
 from .apply import derived_refreshed, rescaled_values
-from .criteria import CRITERIA, Criterion, problem
+from .criteria import CRITERIA, Criterion, MaxScale, bound_of, problem
 from .graph import RescalingGraph, check_graph
 from .inputs import (
     Call,
@@ -48,7 +48,7 @@ def rescale_(
     method: Literal["auto", "cd", "newton"] = "auto",
     tol: float | None = None,
     max_sweeps: int | None = None,
-    max_scale: float | None = None,
+    max_scale: MaxScale = "default",
     strength: float = 1.0,
     round_to: RoundTo | None = None,
     verify: bool = True,
@@ -82,10 +82,15 @@ def rescale_(
             every neuron the largest |weight| that enters it equals the largest that leaves it,
             biases aside (`model/equalise.py`). All other arguments act alike. A neuron with
             nothing but zeros on one side stays, as the report's `idle` says.
-        method, tol, max_sweeps, max_scale, threads: passed to `pathcond_native.solve`; no λ leaves
-            [1/max_scale, max_scale], whatever `strength` and `round_to` are. "cle" has one method,
+        method, tol, max_sweeps, threads: passed to `pathcond_native.solve`. "cle" has one method,
             "auto", cycles in the order of the network, on one thread; tol is then the largest
             |log(range that enters / range that leaves)| to reach, default 1e-9.
+        max_scale: no λ leaves [1/max_scale, max_scale], whatever `strength` and `round_to` are; u
+            is the minimiser among those. None: no bound. "default": 32 for "pathcond", and none
+            for method "cd" and the baselines, which are as others define them. A farther optimum
+            trains badly at the learning rate that suited the network as it was
+            (`benchmarks/results/EVIDENCE.md`). Neurons at the bound are the report's `held`:
+            another call takes them farther.
         strength: multiplies u; 0 leaves the model as it is, 1 goes to the optimum.
         round_to: "power_of_two" rounds every λ = exp(strength · u / 2) to a power of two. The
             outputs in evaluation mode then keep every bit, and verification demands that.
@@ -116,6 +121,7 @@ def rescale_(
         VerificationError: an output changed, or an entry left its dtype's range.
         After any exception the model and the optimiser have the bits they had before.
     """
+    max_scale = bound_of(max_scale, criterion, method)
     bounds: dict[str, Any] = {"max_scale": max_scale, "threads": threads}
     options = {"method": method, "tol": tol, "max_sweeps": max_sweeps, **bounds}
     check_options(criterion, strength, round_to, verify, options)
@@ -168,7 +174,16 @@ def rescale_(
             with clock.stage("apply"):
                 _apply(model, graph, log2, exact, moves)
         return report_of(
-            criterion, graph, result, log2, reached, verification, clock.seconds, wanted, found
+            criterion,
+            graph,
+            result,
+            max_scale,
+            log2,
+            reached,
+            verification,
+            clock.seconds,
+            wanted,
+            found,
         )
 
 

@@ -182,6 +182,42 @@ def test_no_scale_leaves_its_bound(max_scale, strength):
             assert scales.log().abs().max() == pytest.approx(math.log(max_scale), rel=1e-12)
 
 
+def far_away():
+    """A network whose optimum is farther away than the default bound, and its λ there."""
+    model = mlp(6, 9, 5, 3).double()
+    with torch.no_grad():
+        model[0].weight *= 1e4
+        model[0].bias *= 1e4
+    return model, torch.randn(2, 6).double()
+
+
+def test_by_default_scales_are_bounded():
+    original, x = far_away()
+    bounded, free = copy.deepcopy(original), copy.deepcopy(original)
+    report = rescale_(bounded, x)
+    scales = scales_of(original, bounded)
+    assert scales.log().abs().max() == pytest.approx(math.log(32), rel=1e-12)
+    assert report.max_scale == 32
+    held = int((scales.log().abs() > math.log(32) * (1 - 1e-9)).sum())
+    assert report.held == held > 0
+    assert f"{held} of them are held at max_scale=32" in str(report)
+    report = rescale_(free, x, max_scale=None)
+    assert report.max_scale is None
+    assert report.held == 0
+    assert scales_of(original, free).log().abs().max() > math.log(32)
+    assert rescale_(free, x).objective == pytest.approx(rescale_(free, x).initial_objective)
+
+
+@pytest.mark.parametrize(
+    "options", [{"criterion": "enorm"}, {"criterion": "cle"}, {"method": "cd"}]
+)
+def test_what_others_define_has_no_bound_by_default(options):
+    original, x = far_away()
+    model = copy.deepcopy(original)
+    assert rescale_(model, x, **options).max_scale is None
+    assert scales_of(original, model).log().abs().max() > math.log(32)
+
+
 @pytest.mark.parametrize(
     "option", [{"max_scale": 0.5}, {"method": "best"}, {"tol": -1}, {"threads": 0}]
 )
