@@ -92,16 +92,24 @@ def factors(
 
 def scaled(old: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """old · first · second in float64, rounded once; piece by piece, so that no copy is large."""
+    # A single first factor is near 1, see `factors`: the product of both is as much in range.
+    both = [first * second] if first.numel() == 1 else [first, second]
     if old.numel() <= _AT_ONCE:
-        return (old * first).mul_(second).to(old.dtype)
-    first, second = (x.reshape((1,) * (old.dim() - x.dim()) + x.shape) for x in (first, second))
+        return _product(old, both).to(old.dtype)
+    both = [x.reshape((1,) * (old.dim() - x.dim()) + x.shape) for x in both]
     new = torch.empty_like(old)
     rows = max(1, _AT_ONCE * old.shape[0] // old.numel())
     for start in range(0, old.shape[0], rows):
         piece = slice(start, start + rows)
-        a, b = (x[piece] if x.shape[0] > 1 else x for x in (first, second))
-        new[piece] = (old[piece] * a).mul_(b)
+        new[piece] = _product(old[piece], [x[piece] if x.shape[0] > 1 else x for x in both])
     return new
+
+
+def _product(old: Tensor, factors: list[Tensor]) -> Tensor:
+    product = old * factors[0]
+    for factor in factors[1:]:
+        product.mul_(factor)
+    return product
 
 
 @contextmanager

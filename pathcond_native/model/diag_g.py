@@ -15,9 +15,12 @@ from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .lift import Lift
 from .parts import aligned, reduced_parts
+from .scaled import TooWideError
 from .trace import trace
 
 __all__ = ["diag_g", "reduced_diag_g"]
+
+_WORTHWHILE = 1_000_000
 
 
 def diag_g(
@@ -71,13 +74,31 @@ def diag_g(
 
 
 def reduced_diag_g(model: nn.Module, graph: RescalingGraph) -> list[Tensor | Reduced]:
-    """diag(G) in float64 per parameter, for `solve(graph, ...)`: as sums where rows of B are equal.
+    """diag(G) per parameter, for `solve(graph, ...)`: as sums where rows of B are equal.
 
-    Each parameter's part is summed as soon as it is known, and dropped.
+    Each parameter's part is summed as soon as it is known, and dropped. Sums and what is kept are
+    float64. So is the computation, unless a million parameters or more are float32 or less, and on
+    the CPU. Then it is float32: rounding these parameters moves diag(G) as much, and all terms are
+    positive, so that no relative error grows by cancellation. Where entries lie too far apart for
+    the range of float32, or float32 products need not be rounded as such, it is float64 again.
 
     Args:
         model: with finite parameters.
         graph: of the model.
     """
+    if _single_suffices(model):
+        try:
+            lift = Lift(graph, model, torch.float32, guarded=True)
+            return reduced_parts(graph, lift.differentiate, lift.device)
+        except (TooWideError, InvalidInputError):
+            pass
     lift = Lift(graph, model, torch.float64)
     return reduced_parts(graph, lift.differentiate, lift.device)
+
+
+def _single_suffices(model: nn.Module) -> bool:
+    """Whether float32 holds the parameters, products are rounded to it, and it saves much."""
+    parameters = list(model.parameters())
+    narrow = all(x.dtype != torch.float64 and x.device.type == "cpu" for x in parameters)
+    worthwhile = sum(x.numel() for x in parameters) >= _WORTHWHILE
+    return worthwhile and narrow and torch.get_float32_matmul_precision() == "highest"

@@ -22,8 +22,10 @@ __all__ = ["Lift"]
 class Lift:
     """The lifted network: values by index, computed step by step on a tape."""
 
-    def __init__(self, graph: RescalingGraph, model: nn.Module, dtype: torch.dtype) -> None:
-        self.tape = Tape()
+    def __init__(
+        self, graph: RescalingGraph, model: nn.Module, dtype: torch.dtype, guarded: bool = False
+    ) -> None:
+        self.tape = Tape(guarded)
         self._graph = graph
         self._program = graph.program
         self._parameters = [parameter.detach() for parameter in model.parameters()]
@@ -69,12 +71,14 @@ class Lift:
 
     def full(self, value: Value, axes: Iterable[int]) -> Scaled:
         """A lifted value with the given axes stored in full."""
-        return self[value].map(lambda x: compressed.expand(x, value.shape, axes))
+        x = self[value]
+        if all(x.value.shape[axis] == value.shape[axis] for axis in axes):
+            return x
+        return x.map(lambda t: compressed.expand(t, value.shape, axes))
 
     def squared(self, x: Tensor) -> Scaled:
         """The lifted form of a real constant: its square."""
-        root = self.tape.constant(x)
-        return self.tape.constant(root.value**2, 2 * root.exponent)
+        return self.tape.constant(*self.tape.square(x.clone()))
 
     def real(self, value: Value) -> Tensor:
         """What a static value is in the model itself, in the dtype of the computation."""
@@ -104,9 +108,8 @@ class Lift:
         if index is not None:
             if index not in self._squares:
                 copy = self._parameters[index].to(self.device, self._dtype, copy=True)
-                root = self.tape.constant(copy)
                 self._squares[index] = self.tape.variable(
-                    root.value.square_(), 2 * root.exponent, partial(self._ready, index)
+                    *self.tape.square(copy), partial(self._ready, index)
                 )
             return self._squares[index]
         if not self.is_static(value):

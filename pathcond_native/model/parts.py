@@ -50,7 +50,7 @@ def reduced_parts(
             if reduction is not None:
                 reductions[number] = reduction
                 value = torch.from_numpy(reduction.sums)
-        found[number] = value, exponent
+        found[number] = value.double(), exponent
 
     produce(ready)
     for number, value in zip(found, aligned(list(found.values())), strict=True):

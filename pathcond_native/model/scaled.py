@@ -2,7 +2,9 @@
 
 A `Scaled` stands for value · 2^exponent. Every operation here is linear in each operand, so the
 exponents of operands add, and the derivative with respect to one operand carries the exponents of
-the others. Both passes renormalise as they go: depth and weight scale cannot overflow them.
+the others. Both passes renormalise as they go: depth and weight scale cannot overflow them. What
+may not fit the range of a narrow dtype is entries of one tensor that lie far apart: a guarded tape
+looks at the smallest entry of every tensor, and raises where a product of two could vanish.
 """
 
 from __future__ import annotations
@@ -16,12 +18,17 @@ from torch import Tensor
 
 from .repeats import Repeat
 
-__all__ = ["Scaled", "Tape", "extremes", "normalise", "shift"]
+__all__ = ["Scaled", "Tape", "TooWideError", "extremes", "normalise", "shift"]
 
 _LARGEST_STEP = 120  # 2^±120 is a normal number in float32 and float64
 _HEADROOM = 12  # normalised exponents stay below 1/12 of the largest: products of a few fit
 _VANISHED = -2200  # below the square of the smallest float64: nothing survives the shift
 _ZERO = -(10**9)  # exponent of a tensor of zeros: it never decides a common exponent
+_LEAST = 2.0**-100  # of a product of entries: leaves room for further factors, as of averages
+
+
+class TooWideError(ArithmeticError):
+    """Entries lie too far apart for the dtype of the computation."""
 
 
 def shift(x: Tensor, exponent: int) -> Tensor:
@@ -50,14 +57,22 @@ def extremes(x: Tensor) -> tuple[float, float]:
 
 def normalise(x: Tensor, exponent: int) -> tuple[Tensor, int]:
     """The same number x · 2^exponent with max|x| well inside the range of the dtype."""
+    return _normalised(x, exponent, False)[:2]
+
+
+def _normalised(x: Tensor, exponent: int, guarded: bool) -> tuple[Tensor, int, float]:
+    """The same, and the smallest |x| that is not 0 if it is `guarded`."""
     low, high = extremes(x)
     largest = max(-low, high)
     if largest == 0.0:
-        return x, _ZERO
+        return x, _ZERO, math.inf
+    smallest = math.inf
+    if guarded:
+        smallest = low if low > 0.0 else float(x.masked_fill(x == 0, math.inf).abs().amin())
     size = math.frexp(largest)[1] if math.isfinite(largest) else 0
     if abs(size) <= math.frexp(torch.finfo(x.dtype).max)[1] // _HEADROOM:
-        return x, exponent
-    return shift(x, -size), exponent + size
+        return x, exponent, smallest
+    return shift(x, -size), exponent + size, math.ldexp(smallest, -size)
 
 
 @dataclass(eq=False)
@@ -68,7 +83,9 @@ class Scaled:
     exponent: int
     tape: Tape
     differentiable: bool = False
-    gradient: tuple[Tensor, int] | None = None
+    smallest: float = math.inf
+    """The smallest |value| that is not 0, where the tape is guarded."""
+    gradient: Scaled | None = None
     ready: Callable[[Tensor, int], None] | None = None
     uses: int = 0
     """Operations whose derivatives are still to come."""
@@ -91,7 +108,7 @@ class Scaled:
         if self.ready is not None and self.gradient is not None:
             gradient, self.gradient = self.gradient, None
             self.value = self.value.new_empty(0)
-            self.ready(*gradient)
+            self.ready(gradient.value, gradient.exponent)
 
     def map(self, f: Callable[[Tensor], Tensor]) -> Scaled:
         """f(self), for a linear f."""
@@ -102,15 +119,45 @@ class Scaled:
 
 
 class Tape:
-    """Records operations on `Scaled` tensors and replays them backward."""
+    """Records operations on `Scaled` tensors and replays them backward.
 
-    def __init__(self) -> None:
+    A `guarded` one raises `TooWideError` where an entry other than 0 could become 0 or lose digits.
+    """
+
+    def __init__(self, guarded: bool = False) -> None:
+        self._guarded = guarded
         self._replays: list[Callable[[], None]] = []
         self._variables: list[Scaled] = []
 
     def constant(self, value: Tensor, exponent: int = 0) -> Scaled:
         """A tensor without a derivative."""
-        return Scaled(*normalise(value, exponent), self)
+        return self._scaled(value, exponent)
+
+    def square(self, root: Tensor) -> tuple[Tensor, int]:
+        """root² as value and exponent; the root may be overwritten."""
+        value, exponent = normalise(root, 0)
+        if not self._guarded:
+            return value.square_(), 2 * exponent
+        squares = value.square()
+        if not squares.all() and int(squares.count_nonzero()) != int(value.count_nonzero()):
+            raise TooWideError
+        return squares, 2 * exponent
+
+    def _scaled(self, value: Tensor, exponent: int, differentiable: bool = False) -> Scaled:
+        value, exponent, smallest = _normalised(value, exponent, self._guarded)
+        return Scaled(value, exponent, self, differentiable, smallest)
+
+    def _guard(self, *factors: float) -> None:
+        """Raise if a product of entries of these sizes may vanish."""
+        if self._guarded and math.prod(factors) < _LEAST:
+            raise TooWideError
+
+    def _shifted(self, x: Scaled, top: int) -> Tensor:
+        """The value that goes with the exponent `top`."""
+        if x.exponent == top or x.smallest == math.inf:
+            return shift(x.value, x.exponent - top)
+        self._guard(math.ldexp(x.smallest, max(x.exponent - top, _VANISHED)))
+        return shift(x.value, x.exponent - top)
 
     def variable(
         self, value: Tensor, exponent: int, ready: Callable[[Tensor, int], None]
@@ -125,12 +172,17 @@ class Tape:
     def product(self, f: Callable[..., Tensor], *operands: Scaled) -> Scaled:
         """f(*operands), for an f that is linear in each operand."""
         total = sum(x.exponent for x in operands)
+        self._guard(*(x.smallest for x in operands))
         return self._record(
             f,
             operands,
             [x.value for x in operands],
             total,
             [total - x.exponent for x in operands],
+            [
+                math.prod(x.smallest for k, x in enumerate(operands) if k != i)
+                for i in range(len(operands))
+            ],
         )
 
     def combine(
@@ -138,8 +190,9 @@ class Tape:
     ) -> Scaled:
         """f(operands), for an f that is linear in all of them together (sum, concatenation)."""
         top = max(x.exponent for x in operands)
-        aligned = [shift(x.value, x.exponent - top) for x in operands]
-        return self._record(lambda *xs: f(xs), operands, aligned, top, [0] * len(operands))
+        aligned = [self._shifted(x, top) for x in operands]
+        n = len(operands)
+        return self._record(lambda *xs: f(xs), operands, aligned, top, [0] * n, [1.0] * n)
 
     def _record(
         self,
@@ -148,8 +201,12 @@ class Tape:
         values: Sequence[Tensor],
         exponent: int,
         derivative_exponents: Sequence[int],
+        derivative_factors: Sequence[float],
     ) -> Scaled:
-        """f(*values); its derivative in operand i is scaled by 2^derivative_exponents[i]."""
+        """f(*values); its derivative in operand i is scaled by 2^derivative_exponents[i].
+
+        That consists of products with entries of at least derivative_factors[i].
+        """
         leaves = [
             v.detach().requires_grad_(x.differentiable)
             for x, v in zip(operands, values, strict=True)
@@ -157,18 +214,20 @@ class Tape:
         wanted = [i for i, x in enumerate(operands) if x.differentiable]
         with torch.enable_grad():
             raw = f(*leaves)
-        result = Scaled(*normalise(raw.detach(), exponent), self, bool(wanted))
+        result = self._scaled(raw.detach(), exponent, bool(wanted))
 
         def replay() -> None:
             if result.gradient is not None:
-                upstream, power = result.gradient
-                result.gradient = None
+                upstream, result.gradient = result.gradient, None
+                for i in wanted:
+                    self._guard(upstream.smallest, derivative_factors[i])
                 gradients = torch.autograd.grad(
-                    raw, [leaves[i] for i in wanted], upstream, allow_unused=True
+                    raw, [leaves[i] for i in wanted], upstream.value, allow_unused=True
                 )
                 for i, gradient in zip(wanted, gradients, strict=True):
                     if gradient is not None:
-                        _accumulate(operands[i], gradient, power + derivative_exponents[i])
+                        exponent = upstream.exponent + derivative_exponents[i]
+                        self._accumulate(operands[i], gradient, exponent)
             for i in wanted:
                 operands[i].used()
 
@@ -182,18 +241,15 @@ class Tape:
         """Differentiate the sum of weight · sum(output); frees the tape."""
         for output, weight in outputs:
             if output.differentiable:
-                _accumulate(output, torch.full_like(output.value, weight), 0)
+                self._accumulate(output, torch.full_like(output.value, weight), 0)
         while self._replays:
             self._replays.pop()()
         for variable in self._variables:  # an output that is a parameter itself has no use
             variable.hand_over()
 
-
-def _accumulate(x: Scaled, gradient: Tensor, exponent: int) -> None:
-    gradient, exponent = normalise(gradient, exponent)
-    if x.gradient is not None:
-        other, other_exponent = x.gradient
-        top = max(exponent, other_exponent)
-        gradient = shift(gradient, exponent - top) + shift(other, other_exponent - top)
-        exponent = top
-    x.gradient = gradient, exponent
+    def _accumulate(self, x: Scaled, gradient: Tensor, exponent: int) -> None:
+        more, held = self._scaled(gradient, exponent), x.gradient
+        if held is not None:
+            top = max(more.exponent, held.exponent)
+            more = self._scaled(self._shifted(more, top) + self._shifted(held, top), top)
+        x.gradient = more

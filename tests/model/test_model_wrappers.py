@@ -203,7 +203,7 @@ def test_inputs_by_keyword_with_tokens_masks_and_nothing():
     for call in (inputs, {**inputs, "values": None}):
         before = model(**call)
         report = rescale_(model, call)
-        assert len(report.verification.runs) == 4
+        assert len(report.verification.runs) == 2
         assert moved(before, model(**call)) <= 1e-5
 
 
@@ -217,6 +217,31 @@ def test_random_inputs_stay_in_range():
         assert bool(c.any()) == ("random" in run.name)
     assert not torch.equal(runs(example)[1].call[0][0], tokens)
     assert [run.required for run in runs(example)] == [True, False, False, False]
+    assert [run.spare for run in runs(example)] == [False, False, False, True]
+
+
+@pytest.mark.parametrize(("bland", "made"), [(True, [0, 1, 2]), (False, [0, 2])])
+def test_inputs_of_one_number_show_little(bland, made):
+    """Random ones join them in evaluation mode."""
+    x = torch.zeros(2, 4) if bland else torch.randn(2, 4)
+    report = rescale_(unequal(mlp(4, 5, 3)), x)
+    assert report.verification.runs == tuple(runs(((x,), {}))[k].name for k in made)
+
+
+def test_training_mode_takes_the_example_inputs_if_it_must():
+    class Picky(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body = unequal(mlp(4, 5, 3))
+
+        def forward(self, x):
+            if not torch.compiler.is_compiling() and bool((x < 0).any()):
+                raise ValueError("expected positive inputs")
+            return self.body(x)
+
+    report = rescale_(Picky(), torch.rand(3, 4))
+    modes = ("evaluation mode", "training mode")
+    assert report.verification.runs == tuple(f"{mode}, the example inputs" for mode in modes)
 
 
 def test_inputs_that_only_some_values_suit():
