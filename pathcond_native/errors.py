@@ -4,6 +4,7 @@ __all__ = [
     "DeviceError",
     "DeviceMemoryError",
     "InvalidInputError",
+    "OutOfMemoryError",
     "OutputError",
     "PathcondError",
     "TraceError",
@@ -23,7 +24,11 @@ class DeviceError(PathcondError, RuntimeError):
     """The CUDA runtime failed during a solve; nothing has been changed."""
 
 
-class DeviceMemoryError(PathcondError, MemoryError):
+class OutOfMemoryError(PathcondError, MemoryError):
+    """Memory ran out; nothing has been changed."""
+
+
+class DeviceMemoryError(OutOfMemoryError):
     """A device has too little memory for a solve; nothing has been changed."""
 
 

@@ -17,12 +17,14 @@ from pathcond_native.device import DeviceIncidence, incidence_on_device, solve_b
 from pathcond_native.device_arrays import on_device, read_on_device
 from pathcond_native.enorm import hold_one_sided
 from pathcond_native.errors import InvalidInputError
+from pathcond_native.memory import exhaustion_told
 from pathcond_native.result import SolveResult
 from pathcond_native.structured import Graph, read_parts, solve_graph, whole
 
 __all__ = ["check_solve_options", "solve"]
 
 
+@exhaustion_told("solve")
 def solve(
     B: Any,
     g: Any,
@@ -93,6 +95,7 @@ def solve(
         InvalidInputError: an argument is unusable; nothing has been computed. Also an iterator of
             arrays for a problem that needs all of g at once: a layer that writes to what it reads,
             or entries too small, or too far apart, for sums.
+        OutOfMemoryError: memory ran out.
         DeviceMemoryError: g's device has too little memory; nothing has been changed.
         DeviceError: the CUDA runtime failed; nothing has been changed.
         KeyboardInterrupt: Ctrl-C, also within a sweep.

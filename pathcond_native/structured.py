@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
@@ -71,6 +71,8 @@ class Reduced:
     left: npt.NDArray[np.int32]
     multiplicity: int
     """Entries of g in each sum."""
+    framework: Framework = field(default_factory=Framework)
+    """The kind of array that the part was."""
 
 
 Part = npt.NDArray[Any] | Reduced
@@ -126,6 +128,7 @@ def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list
         if isinstance(tensor, Reduced):
             parts.append(tensor)
             sizes.append(tensor.sums.size * tensor.multiplicity)
+            framework = tensor.framework
             continue
         if not hasattr(tensor, "reshape"):
             raise InvalidInputError(f"g[{i}]: expected an array, got {type(tensor).__name__}")

@@ -10,6 +10,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/can_throw.hpp"
 #include "core/solve.hpp"
 
 namespace pathcond {
@@ -47,6 +48,7 @@ inline decltype(Options::callback) wrap(const py::object& callback) {
 inline Options options_from(const std::string& method, bool linear, std::optional<double> tolerance,
                             std::optional<std::int64_t> max_sweeps, std::vector<double> u0,
                             double max_scale, int threads, const py::object& callback) {
+  can_throw();  // on this thread too, before memory is short
   return {method_from(method), linear,  tolerance,      max_sweeps,  std::move(u0),
           max_scale,           threads, wrap(callback), SignalPoll()};
 }

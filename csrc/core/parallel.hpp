@@ -3,9 +3,10 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
-#include <system_error>
 #include <thread>
 #include <vector>
+
+#include "core/can_throw.hpp"
 
 namespace pathcond {
 
@@ -13,10 +14,12 @@ namespace pathcond {
 inline constexpr std::int64_t kEntriesPerWorker = 1 << 18;
 
 /// Runs work(0) ... work(workers - 1), the first on the calling thread. The threads live for this
-/// call only, so a fork before or after is safe. The first exception is rethrown.
+/// call only, so a fork before or after is safe. What no thread could be had for is done on the
+/// calling one. The first exception is rethrown.
 template <class Work>
 void run_workers(int workers, const Work& work) {
   std::vector<std::exception_ptr> errors(static_cast<std::size_t>(workers));
+  std::vector<char> undone(static_cast<std::size_t>(workers), 0);
   const auto guarded = [&](int worker) noexcept {
     try {
       work(worker);
@@ -29,13 +32,21 @@ void run_workers(int workers, const Work& work) {
     threads.reserve(static_cast<std::size_t>(workers));
     for (int worker = 1; worker < workers; ++worker) {
       try {
-        threads.emplace_back(guarded, worker);
-      } catch (const std::system_error&) {  // no thread to be had: do it here
-        guarded(worker);
+        threads.emplace_back([&, worker] {
+          if (can_throw()) {
+            guarded(worker);
+          } else {
+            undone[static_cast<std::size_t>(worker)] = 1;
+          }
+        });
+      } catch (const std::exception&) {  // too little memory, or too many threads
+        undone[static_cast<std::size_t>(worker)] = 1;
       }
     }
     guarded(0);
   }
+  for (int worker = 1; worker < workers; ++worker)
+    if (undone[static_cast<std::size_t>(worker)]) guarded(worker);
   for (const auto& error : errors)
     if (error) std::rethrow_exception(error);
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -17,7 +18,7 @@ from .graph import RescalingGraph
 from .inputs import is_finite
 from .rounding import power_of_two
 
-__all__ = ["derived_refreshed", "factors", "rescaled_values", "scaled"]
+__all__ = ["derived_refreshed", "factors", "rescaled_values", "scaled", "underflowed"]
 
 _AT_ONCE = 1 << 20  # entries of a parameter
 
@@ -110,6 +111,15 @@ def _product(old: Tensor, factors: list[Tensor]) -> Tensor:
     for factor in factors[1:]:
         product.mul_(factor)
     return product
+
+
+def underflowed(old: Tensor, new: Tensor) -> int:
+    """How many entries shrank to less than the smallest normal number and so may have lost bits."""
+    tiny = torch.finfo(new.dtype).smallest_normal
+    if new.numel() == 0 or float(torch.linalg.vector_norm(new, -math.inf)) >= tiny:
+        return 0
+    pieces = zip(*(torch.split(x.flatten(), _AT_ONCE) for x in (old, new)), strict=True)
+    return sum(int(((b.abs() < tiny) & (b.abs() < a.abs())).sum()) for a, b in pieces)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from torch import fx, nn
 from torch.export import ExportedProgram
 
 from ..errors import TraceError
+from ..memory import ran_out
 from .attributes import attributes_kept
 from .inputs import mode
 from .rules import RULES
@@ -69,6 +70,8 @@ def capture(
                 exported.graph_module.recompile()
                 exported = exported.run_decompositions(_DECOMPOSED)
         except Exception as error:
+            if ran_out(error):
+                raise
             raise TraceError(_remedy(model, error)) from error
     return exported
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInputError
+from ..memory import exhaustion_told
 from ..structured import Reduced
 from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, unwrapped
@@ -23,6 +24,7 @@ __all__ = ["diag_g", "reduced_diag_g"]
 _WORTHWHILE = 1_000_000
 
 
+@exhaustion_told("diag_g")
 def diag_g(
     model: nn.Module,
     example_inputs: ExampleInputs,

@@ -75,8 +75,8 @@ def moved_values(
     moving: Iterable[tuple[Moving, Tensor]],
     graph: RescalingGraph,
     exponents: npt.NDArray[np.float64],
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Each tensor with its new values, computed in float64 and rounded once.
+) -> Iterator[tuple[Moving, Tensor]]:
+    """What changes with its new values, computed in float64 and rounded once.
 
     Args:
         moving: each with its values from before the rescaling, since some may share memory; not
@@ -104,7 +104,7 @@ def moved_values(
             raise VerificationError(
                 f"{x.name} would overflow {old.dtype}; nothing was changed, use a smaller strength"
             )
-        yield x.tensor, new
+        yield x, new
 
 
 def _origin(optimizer: Optimizer, parameter: nn.Parameter, key: str) -> float:

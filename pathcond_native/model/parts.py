@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..arrays import Framework
 from ..device_arrays import on_device
 from ..errors import InvalidInputError
 from ..structured import Reduced, reduced
@@ -43,6 +44,7 @@ def reduced_parts(
     reductions: dict[int, Reduced] = {}
     found: dict[int, tuple[Tensor, int]] = {}
     panels = graph.panels if reduce else None
+    framework = Framework(torch_device=device)
 
     def ready(number: int, value: Tensor, exponent: int) -> None:
         if panels is not None and value.device.type == "cpu" and not on_device(value):
@@ -58,7 +60,8 @@ def reduced_parts(
     parts: list[Tensor | Reduced] = []
     for number, info in enumerate(graph.parameters):
         if number in reductions:
-            parts.append(replace(reductions[number], sums=found[number][0].numpy()))
+            sums = found[number][0].numpy()
+            parts.append(replace(reductions[number], sums=sums, framework=framework))
         elif number in found:
             parts.append(found[number][0])
         else:
@@ -91,7 +94,8 @@ def _span(value: Tensor, exponent: int) -> list[int]:
     low, high = extremes(value)
     if not (math.isfinite(low) and math.isfinite(high)):
         raise InvalidInputError(
-            "model: diag(G) is not finite; a buffer or constant holds NaN or infinity"
+            "model: diag(G) is not finite; a buffer or constant holds NaN or infinity, or the "
+            "model divides by 0, as a weight norm does at a row of zeros"
         )
     if low < 0:
         raise InvalidInputError(

@@ -100,6 +100,9 @@ class RescaleReport:
     for a sum of squares N; for ranges the objective again."""
     verification: Verification
     """How the outputs were compared."""
+    underflow: dict[str, int]
+    """By tensor, entries that shrank to less than the smallest normal number of their dtype, where
+    they lose bits or become 0. What is not listed was rounded once, to the dtype's precision."""
     seconds: dict[str, float]
     """Seconds spent per stage; a given graph leaves no stage "trace"."""
     result: SolveResult | None
@@ -176,7 +179,13 @@ class RescaleReport:
             lines.insert(1, f"  {self.held} of them are held at max_scale={self.max_scale:g}")
         if idle := sum(x.channels for x in self.idle):
             lines.insert(1, f"  {idle} of them stay, see below")
-        return lines + [f"    in {run}" for run in check.runs]
+        lines += [f"    in {run}" for run in check.runs]
+        if self.underflow:
+            name, *others = self.underflow
+            lost = _count(sum(self.underflow.values()), "entry", "entries")
+            more = f" and {_count(len(others), 'more tensor')}" if others else ""
+            lines.append(f"  underflow      {lost} of {name}{more}")
+        return lines
 
     def _time(self) -> list[str]:
         spent = ", ".join(f"{name} {1e3 * s:.1f} ms" for name, s in self.seconds.items())
@@ -219,6 +228,7 @@ def nothing_done(
         initial_objective=math.nan,
         gradient_norm=math.nan,
         verification=Verification((), math.nan, False),
+        underflow={},
         seconds=seconds,
         result=None,
         nothing_because=reason,
@@ -233,6 +243,7 @@ def report_of(
     log2: npt.NDArray[np.float64],
     reached: SolveResult,
     verification: Verification,
+    underflow: dict[str, int],
     seconds: dict[str, float],
     problem: Problem,
     spread: tuple[Spread, ...] | None,
@@ -259,6 +270,7 @@ def report_of(
         initial_objective=result.initial_objective,
         gradient_norm=reached.gradient_norm,
         verification=verification,
+        underflow=underflow,
         seconds=seconds,
         result=result,
         nothing_because=problem.all_idle if frozen.all() else None,
@@ -291,5 +303,5 @@ def _places(names: list[str]) -> str:
     return shorten(names[0], NAME - len(more)) + more
 
 
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" + ("" if n == 1 else "s")
+def _count(n: int, one: str, several: str = "") -> str:
+    return f"{n} {one if n == 1 else several or one + 's'}"

@@ -15,8 +15,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from ..errors import InvalidInputError, VerificationError
+from ..memory import exhaustion_told
 from ..solver import check_solve_options
-from .apply import derived_refreshed, rescaled_values
+from .apply import derived_refreshed, rescaled_values, underflowed
 from .criteria import CRITERIA, Criterion, MaxScale, bound_of, problem
 from .graph import RescalingGraph, check_graph
 from .inputs import (
@@ -28,18 +29,21 @@ from .inputs import (
     check_parameters,
     unwrapped,
 )
+from .interruptions import Interruptions
+from .mappings import check_writable
 from .optimizer_state import Moving, moved_values, moving_tensors
 from .proof import is_rounding
 from .report import RescaleReport, Verification, nothing_done, report_of
 from .rounding import RoundTo, check_round_to, exponents
 from .spread import spreads
-from .state import copied, kept, restored_on_error, write
+from .state import copied, kept, restored_on_error, same_bits, write
 from .trace import trace
 from .verify import changes, mode_of, observe, runs, tolerance
 
 __all__ = ["rescale", "rescale_"]
 
 
+@exhaustion_told("rescale_")
 def rescale_(
     model: nn.Module,
     example_inputs: ExampleInputs,
@@ -119,7 +123,9 @@ def rescale_(
             the example inputs, or it is not known how the optimiser's state scales.
         TraceError: the model could not be captured.
         VerificationError: an output changed, or an entry left its dtype's range.
-        After any exception the model and the optimiser have the bits they had before.
+        OutOfMemoryError: memory ran out.
+        After any exception the model and the optimiser have the bits they had before. Ctrl-C can
+        also come when all is done: they are then rescaled entirely.
     """
     max_scale = bound_of(max_scale, criterion, method)
     bounds: dict[str, Any] = {"max_scale": max_scale, "threads": threads}
@@ -133,13 +139,17 @@ def rescale_(
     call = as_call(example_inputs)
     check_call(model, call)
     moving = [] if optimizer is None else moving_tensors(model, optimizer, powers)
+    named = [(f"model: parameter '{name}'", x) for name, x in model.named_parameters()]
+    check_writable([*named, *((f"optimizer: {x.name}", x.tensor) for x in moving)])
     state, parameters = [x.tensor for x in moving], list(model.parameters())
     clock = _Clock()
     with (
+        Interruptions() as interruptions,
         torch.inference_mode(False),
         restored_on_error([*parameters, *state]) as originals,
         derived_refreshed(model),
         kept(model, state),
+        interruptions.allowed(),
     ):
         if graph is None:
             with clock.stage("trace"):
@@ -166,13 +176,13 @@ def rescale_(
                 found = spreads(model, graph, log2)
         moves = list(zip(moving, originals[len(parameters) :], strict=True))
         if verify:
-            verification = _apply_and_verify(
+            verification, underflow = _apply_and_verify(
                 model, graph, log2, exact, originals[: len(parameters)], moves, call, clock
             )
         else:
             verification = Verification((), math.nan, False)
             with clock.stage("apply"):
-                _apply(model, graph, log2, exact, moves)
+                underflow = _apply(model, graph, log2, exact, moves)
         return report_of(
             criterion,
             graph,
@@ -181,12 +191,14 @@ def rescale_(
             log2,
             reached,
             verification,
+            underflow,
             clock.seconds,
             wanted,
             found,
         )
 
 
+@exhaustion_told("rescale")
 def rescale(
     model: nn.Module,
     example_inputs: ExampleInputs,
@@ -248,11 +260,17 @@ def _apply(
     log2: npt.NDArray[np.float64],
     exact: bool,
     moving: list[tuple[Moving, Tensor]],
-) -> None:
+) -> dict[str, int]:
+    """Change everything; returns how many entries underflowed, by tensor."""
+    names = {id(x): info.name for info, x in zip(graph.parameters, model.parameters(), strict=True)}
+    found = {}
     for parameter, value in rescaled_values(model, graph, log2, exact=exact):
+        found[f"parameter '{names[id(parameter)]}'"] = underflowed(parameter.detach(), value)
         write(parameter, value)
     for x, value in moved_values(moving, graph, log2):
-        write(x, value)
+        found[x.name] = underflowed(x.tensor, value)
+        write(x.tensor, value)
+    return {name: count for name, count in found.items() if count}
 
 
 def _apply_and_verify(
@@ -264,14 +282,17 @@ def _apply_and_verify(
     moving: list[tuple[Moving, Tensor]],
     call: Call,
     clock: _Clock,
-) -> Verification:
+) -> tuple[Verification, dict[str, int]]:
     wanted = runs(call)
     with clock.stage("observe"):
         before = observe(model, wanted)
         if not any(observation.outputs for observation in before):
             raise InvalidInputError("model: it returns no tensor, so nothing can be verified")
+        for info, x, old in zip(graph.parameters, model.parameters(), originals, strict=True):
+            if not same_bits(x.detach(), old):  # written to through `.data`, which leaves no trace
+                raise InvalidInputError(f"model: a forward pass changes parameter '{info.name}'")
     with clock.stage("apply"):
-        _apply(model, graph, log2, exact, moving)
+        underflow = _apply(model, graph, log2, exact, moving)
     with clock.stage("verify"):
         found = changes(before, observe(model, wanted), finest=tolerance(model), exact=exact)
         failed = [change for change in found if not change.passed]
@@ -281,7 +302,8 @@ def _apply_and_verify(
         if failed and (exact or not is_rounding(model, graph, log2, originals, doubtful, failed)):
             raise VerificationError(failed[0].describe())
     seen = tuple(observation.run for observation in before)
-    return Verification(seen, max(change.error for change in found), bool(failed))
+    verification = Verification(seen, max(change.error for change in found), bool(failed))
+    return verification, underflow
 
 
 class _Clock:

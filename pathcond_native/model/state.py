@@ -12,10 +12,14 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInputError
+from ..memory import ran_out
 
 __all__ = ["copied", "kept", "restored_on_error", "same_bits", "write"]
 
 _INTEGER = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+_REGISTRIES = [name for name, x in vars(nn.Module()).items() if isinstance(x, dict)]
+_NOTHING = object()
 
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
@@ -38,11 +42,11 @@ def write(x: Tensor, value: Tensor) -> None:
 def kept(model: nn.Module, moving: Iterable[Tensor] = ()) -> Iterator[None]:
     """Put everything but the parameters' values back at the end, however the block ends.
 
-    That is: training flags and all other attributes of every module, buffers and tensors held as
-    attributes (the same objects with the same bits), `requires_grad` and `grad` of parameters, and
-    the random number generators of Python, NumPy and torch. Lists, dicts and files that a hook or a
-    forward pass writes to are beyond reach. Attributes that share memory with a parameter, or with
-    one of the `moving` tensors, keep what is written to those.
+    That is: training flags, hooks and all other attributes of every module, buffers and tensors
+    held as attributes (the same objects with the same bits), `requires_grad` and `grad` of
+    parameters, and the random number generators of Python, NumPy and torch. Lists, dicts and files
+    that a hook or a forward pass writes to are beyond reach. Attributes that share memory with a
+    parameter, or with one of the `moving` tensors, keep what is written to those.
     """
     modules = list(model.modules())
     attributes = [(holder, dict(holder)) for m in modules for holder in _holders(m)]
@@ -53,10 +57,10 @@ def kept(model: nn.Module, moving: Iterable[Tensor] = ()) -> Iterator[None]:
             yield
     finally:
         for holder, entries in attributes:
-            for key in [key for key in holder if key not in entries]:
-                del holder[key]
+            if list(holder) != list(entries):  # hooks run in the order of their dict
+                holder.clear()
             for key, value in entries.items():
-                if holder.get(key) is not value:
+                if holder.get(key, _NOTHING) is not value:
                     holder[key] = value
         for x, value in tensors:
             # An untouched tensor is not written to: autograd may hold it for a backward pass.
@@ -98,6 +102,8 @@ def copied(model: nn.Module, replaced: dict[int, nn.Parameter] | None = None) ->
         try:
             return copy.deepcopy(model, dict(replaced or {}))
         except Exception as error:
+            if ran_out(error):
+                raise
             raise InvalidInputError(
                 f"model: {type(model).__name__} cannot be copied "
                 f"({type(error).__name__}: {error}); rescale_ works in place"
@@ -105,8 +111,8 @@ def copied(model: nn.Module, replaced: dict[int, nn.Parameter] | None = None) ->
 
 
 def _holders(module: nn.Module) -> list[dict[str, object]]:
-    """The dicts that hold a module's attributes, buffers and parameters."""
-    return [vars(module), module._buffers, module._parameters]
+    """The dicts that hold a module's attributes, buffers, parameters, submodules and hooks."""
+    return [vars(module), *(vars(module)[name] for name in _REGISTRIES if name in vars(module))]
 
 
 def _tensors(model: nn.Module, modules: list[nn.Module], moving: Iterable[Tensor]) -> list[Tensor]:

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..memory import exhaustion_told
 from .diag_g import diag_g
 from .graph import RescalingGraph, check_graph
 from .groups import Pinned, Unsupported
@@ -81,6 +82,7 @@ class Stats:
         return "\n\n".join("\n".join(lines) for lines in parts if lines)
 
 
+@exhaustion_told("stats")
 def stats(
     model: nn.Module, example_inputs: ExampleInputs, *, graph: RescalingGraph | None = None
 ) -> Stats:

@@ -12,11 +12,14 @@ from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
 from ..errors import TraceError
+from ..memory import exhaustion_told
 from .capture import capture, operator_name
 from .graph import RescalingGraph
 from .groups import Unsupported, partition
 from .inputs import ExampleInputs, as_call, check_call, check_model, unwrapped
+from .interruptions import Interruptions
 from .program import ParameterInfo, Program, Step, Value, constant
+from .state import kept
 from .training import differs_in_training
 
 __all__ = ["trace"]
@@ -32,6 +35,7 @@ _INDEX_OF = {
 }
 
 
+@exhaustion_told("trace")
 def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
     """Capture a model's operators and find its rescalable neurons.
 
@@ -57,6 +61,11 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
     check_model(model)
     args, kwargs = call = as_call(example_inputs)
     check_call(model, call)
+    with Interruptions() as interruptions, kept(model), interruptions.allowed():
+        return _traced(model, args, kwargs)
+
+
+def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RescalingGraph:
     program = _Reader(model, capture(model, args, kwargs)).program()
     if not differs_in_training(model, program):
         return RescalingGraph(program, partition(program))

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from ..errors import InvalidInputError, VerificationError
+from ..memory import ran_out
 from .inputs import Call, mode
 from .state import same_bits
 
@@ -146,6 +147,8 @@ def observe(model: nn.Module, wanted: Iterable[Run]) -> list[Observation]:
         try:
             outputs = _run(model, run)
         except Exception as error:
+            if ran_out(error):
+                raise
             if run.required:
                 raise InvalidInputError(
                     f"model: a forward pass in {run.name} failed ({type(error).__name__}: {error})"

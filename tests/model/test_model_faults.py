@@ -228,3 +228,131 @@ def test_what_is_no_graph_is_refused(graph):
     for call in (rescale_, diag_g):
         with pytest.raises(InvalidInputError, match="graph: expected what trace"):
             call(model, x, graph=graph)
+
+
+def test_a_hook_that_removes_itself_is_back_afterwards():
+    model, calls = prepared(Stateful()), []
+
+    def once(*_):
+        calls.append(1)
+        handle.remove()
+
+    model.register_forward_hook(lambda *_: None)
+    handle = model.body.register_forward_hook(once)
+    model.body.register_forward_hook(lambda *_: None)
+    before = [list(m._forward_hooks) for m in model.modules()]
+    rescale_(model, torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0)))
+    assert [list(m._forward_hooks) for m in model.modules()] == before
+    assert calls, "it ran"
+
+
+def test_a_module_that_a_forward_pass_adds_is_gone_afterwards():
+    def forward(s, x):
+        if not torch.compiler.is_compiling():
+            s.add_module("late", nn.ReLU())
+        return s.b(s.a(x).relu())
+
+    model = Net(forward, a=nn.Linear(4, 5), b=nn.Linear(5, 3))
+    rescale_(model, torch.randn(2, 4))
+    assert list(model._modules) == ["a", "b"]
+
+
+def test_a_forward_pass_that_writes_through_data():
+    """Such a write leaves the parameter's version as it was."""
+
+    def forward(s, x):
+        if not torch.compiler.is_compiling():
+            s.a.weight.data.mul_(0.5)
+        return s.b(s.a(x).relu())
+
+    model = Net(forward, a=nn.Linear(4, 5), b=nn.Linear(5, 3))
+    before = state(model)
+    with pytest.raises(InvalidInputError, match=r"a forward pass changes parameter 'a\.weight'"):
+        rescale_(model, torch.randn(2, 4, generator=torch.Generator().manual_seed(0)))
+    assert state(model) == before
+
+
+@pytest.mark.filterwarnings("ignore:The given NumPy array is not writable")
+@pytest.mark.parametrize("mode", ["r", "c", "r+"])
+def test_parameters_in_a_mapped_file(mode, tmp_path):
+    """Writing to a file that is mapped for reading only would end the process."""
+    path = tmp_path / "weights"
+    np.random.default_rng(0).normal(size=20).astype(np.float32).tofile(path)
+    old = path.read_bytes()
+    mapped = np.memmap(path, np.float32, mode, shape=(5, 4))
+    model = mlp(4, 5, 3)
+    model[0].weight = nn.Parameter(torch.from_numpy(mapped))
+    before, x = state(model), torch.randn(2, 4, generator=torch.Generator().manual_seed(0))
+    if mode == "r":
+        with pytest.raises(InvalidInputError, match=r"'0\.weight' lies in memory that is mapped"):
+            rescale_(model, x)
+        assert state(model) == before
+    else:
+        rescale_(model, x)
+        assert state(model) != before
+    mapped.flush()
+    assert (path.read_bytes() == old) is (mode != "r+"), "only what is mapped for writing changes"
+
+
+def test_parameters_on_several_devices():
+    model = mlp(4, 5, 3)
+    model[2].weight = nn.Parameter(torch.empty(3, 5, device="meta"))
+    with pytest.raises(InvalidInputError, match=r"'2\.weight' is on the meta device and has no"):
+        rescale_(model, torch.randn(2, 4))
+
+
+def test_parameters_made_for_inference():
+    with torch.inference_mode():
+        model = mlp(4, 5, 3)
+    before = [x.detach().numpy().tobytes() for x in model.parameters()]
+    with pytest.raises(InvalidInputError, match=r"made under torch\.inference_mode"):
+        rescale_(model, torch.randn(2, 4))
+    assert [x.detach().numpy().tobytes() for x in model.parameters()] == before
+
+
+@pytest.mark.parametrize("when", ["capturing", "before", "after"])
+def test_a_parametrization_that_raises(when):
+    class Raising(nn.Module):
+        armed = False
+        runs = 0
+
+        def forward(self, w):
+            if self.armed:
+                self.runs += not torch.compiler.is_compiling()
+                now = torch.compiler.is_compiling() == (when == "capturing")
+                if now and len(log) >= {"capturing": 0, "before": 0, "after": 4}[when]:
+                    raise InjectedError("parametrization")
+                log.append(when)
+            return w.abs()
+
+    log: list[str] = []
+    model = mlp(4, 5, 3)
+    nn.utils.parametrize.register_parametrization(model[0], "weight", Raising())
+    graph = None if when == "capturing" else trace(model, torch.randn(2, 4))
+    Raising.armed = True
+    before = state(model)
+    with pytest.raises((TraceError, InvalidInputError), match="InjectedError: parametrization"):
+        rescale_(model, torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), graph=graph)
+    assert state(model) == before
+
+
+def test_an_underflow_is_listed():
+    """Entries of float16 that shrink to less than its smallest normal number lose bits."""
+    model = mlp(4, 5, 3).half()
+    with torch.no_grad():
+        model[0].weight *= 100
+        model[0].weight[0, 0] = 1e-4
+    before = model[0].weight.detach().clone()
+    report = rescale_(model, torch.randn(2, 4).half())
+    tiny, after = torch.finfo(torch.float16).smallest_normal, model[0].weight.detach().abs()
+    lost = int(((after < tiny) & (after < before.abs())).sum())
+    assert report.underflow["parameter '0.weight'"] == lost > 0
+    assert "underflow" in str(report) and "of parameter '0.weight'" in str(report)
+    assert rescale_(mlp(4, 5, 3), torch.randn(2, 4)).underflow == {}
+
+
+def test_scales_come_back_as_tensors():
+    """Also where every part of g was summed on the way."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    report = rescale_(model, torch.randn(1, 3, 8, 8))
+    assert isinstance(report.result.u, torch.Tensor)
