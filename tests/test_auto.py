@@ -17,7 +17,7 @@ from problems import (
     real_values,
     two_scales,
 )
-from tolerances import GAP, MONOTONE, OPTIMUM, SAME_OBJECTIVE, STATIONARITY_SEEN
+from tolerances import GAP, MONOTONE, OPTIMUM, SAME_OBJECTIVE, STATIONARITY, STATIONARITY_SEEN
 
 import pathcond_native as pc
 
@@ -169,3 +169,15 @@ def test_merging_counts_different_rows():
     for method in ("auto", "cd", "newton"):
         result = pc.solve(B, r.random(7), method=method)
         assert (result.rows, result.merged_rows) == (7, 4)
+
+
+@pytest.mark.parametrize("method", ["auto", "newton"])
+def test_a_gradient_that_rounding_hides_is_no_certificate(method):
+    # One row of 1e12 moves the gradient by 1e-4 where its share does by one rounding.
+    B = 1e12 * np.random.default_rng(0).standard_normal((8, 2))
+    result = pc.solve(B, np.ones(8), method=method)
+    assert result.gradient_norm <= STATIONARITY
+    assert result.status == "stalled"
+    # d is the difference of two entries of 1e30: nothing is left of the others.
+    cancelling = np.array([[1e30], [-1e30], [127.0], [-128.0], [2.0], [0.0]])
+    assert not pc.solve(cancelling, [1.0, 1.0, 2.0, 3.0, 1e30, 1.0], method=method).converged

@@ -54,3 +54,24 @@ def test_history_is_the_objective_of_the_iterates(incidence, weights, method):
     rounding = SAME_OBJECTIVE * (oracle.rows + np.abs(seen).max())
     assert np.abs(history - seen).max() <= rounding
     assert np.diff(seen).max() <= rounding
+
+
+@pytest.mark.parametrize("method", ["auto", "cd", "newton"])
+@pytest.mark.parametrize("seed", range(8))
+def test_entries_of_any_size_never_end_above_the_start(seed, method):
+    r = np.random.default_rng(seed)
+    B = 10.0 ** r.uniform(-28, 28, (41, 3)) * r.choice([-1, 1], (41, 3))
+    g = 10.0 ** r.uniform(-15, 15, 41)
+    result = pc.solve(B, g, method=method)
+    assert np.isfinite(result.u).all()
+    oracle = Oracle.of(B, g)
+    rise = (oracle.objective(result.u) - oracle.objective(np.zeros(3))) / oracle.rows
+    assert rise <= SAME_OBJECTIVE * oracle.rows
+
+
+def test_sweeps_of_cd_that_leave_the_range_of_numbers():
+    # The second neuron's step changes exponents by 700.
+    B = np.array([[0, -1.31987362, 0], [0, -1.26210645, -1.8825699]])
+    history = pc.solve(B, [20.967, 4.2e8], method="cd", u0=[-79, 83, -7]).history / 2
+    assert np.isfinite(history).all()
+    assert np.diff(history).max() <= MONOTONE * (1 + np.abs(history).max())

@@ -71,6 +71,16 @@ def test_frozen_neurons_keep_their_start(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("values", [[1, -1, 1], [1.5, -1, 2]])
+def test_frozen_neurons_keep_a_start_that_the_others_leave(values, method):
+    # "auto" and "newton" go from far starts to 0.
+    B = sp.csc_array((values, [0, 1, 2], [0, 2, 3]), (3, 2))
+    result = pc.solve(B, [1.0, 2.0, 0.0], method=method, u0=[361.0, 361.0])
+    assert result.frozen.tolist() == [False, True]
+    assert result.u[1] == 361
+
+
+@pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("side", [1, -1])
 def test_neurons_that_lost_one_side(side, method):
     # All that enters (leaves) neuron 3 is pruned; the remaining problem still has a minimiser.

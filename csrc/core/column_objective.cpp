@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <numeric>
 #include <set>
 #include <utility>
@@ -76,6 +77,26 @@ void ColumnObjective::evaluate(Point& point) {
   }
   point.value = std::log(total) + shift - linear;
   point.rounding = rounding_of(size);
+}
+
+double ColumnObjective::gradient_rounding(const std::vector<double>& u) const {
+  // Shares have the relative rounding of the exponents' terms, which may cancel.
+  std::vector<double> share(pi_.size(), 4.0);
+  const auto for_entries = [&](const auto& use) {
+    for (std::size_t h = 0; h < u.size(); ++h)
+      for (auto c = problem_.class_begin[h]; c < problem_.class_begin[h + 1]; ++c)
+        for (auto k = problem_.class_ptr[c]; k < problem_.class_ptr[c + 1]; ++k)
+          use(h, static_cast<std::size_t>(problem_.row[k]), std::abs(problem_.class_value[c]));
+  };
+  for_entries(
+      [&](std::size_t h, std::size_t i, double value) { share[i] += value * std::abs(u[h]); });
+  for (std::size_t i = 0; i < share.size(); ++i) share[i] *= pi_[i];
+  std::vector<double> size(u.size()), largest(u.size());
+  for_entries([&](std::size_t h, std::size_t i, double value) {
+    size[h] += value * share[i];
+    largest[h] = std::max(largest[h], value);  // degree / rows is a mean of the column
+  });
+  return std::numeric_limits<double>::epsilon() * (max_norm(size) + 4 * max_norm(largest));
 }
 
 void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<double>& out) {

@@ -23,6 +23,9 @@ class ColumnObjective final : public Objective {
   std::int32_t coarse_groups() const override { return coarse_groups_; }
   double passes() const override { return passes_; }
 
+  /// How far the gradient at the last point evaluated, which is `u`, may be off.
+  double gradient_rounding(const std::vector<double>& u) const;
+
  private:
   void build_rows();
   void build_coarse_pattern();

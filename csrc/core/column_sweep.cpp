@@ -94,18 +94,20 @@ ColumnSweep::Outcome ColumnSweep::sweep() {
   }
   ++age_;
   Outcome outcome{0, 0};
-  std::visit(
-      [&](auto& weights) {
-        for (std::size_t h = 0; h < u_.size(); ++h) {
-          if (problem_.frozen[h]) continue;
-          outcome.change += std::abs(step(h, weights, outcome));
-          monitor_.advance(2 * (problem_.class_ptr[problem_.class_begin[h + 1]] -
-                                problem_.class_ptr[problem_.class_begin[h]]));
-        }
-        weights.sum_up();
-      },
-      weights_);
-  if (!(outcome.change < kFar)) age_ = kSweepsPerRebuild;
+  double travel = 0;
+  for (std::size_t h = 0; h < u_.size(); ++h) {
+    if (problem_.frozen[h]) continue;
+    const double s = std::visit([&](auto& weights) { return step(h, weights, outcome); }, weights_);
+    outcome.change += std::abs(s);
+    const auto first = problem_.class_begin[h], last = problem_.class_begin[h + 1];
+    travel += std::abs(s) * std::max(-problem_.class_value[first], problem_.class_value[last - 1]);
+    if (travel > kFar && std::holds_alternative<LinearWeights>(weights_)) {
+      weights_ = log_weights(problem_, u_);
+      age_ = kSweepsPerRebuild;
+    }
+    monitor_.advance(2 * (problem_.class_ptr[last] - problem_.class_ptr[first]));
+  }
+  std::visit([](auto& weights) { weights.sum_up(); }, weights_);
   return outcome;
 }
 

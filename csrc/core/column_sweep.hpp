@@ -32,7 +32,7 @@ class ColumnSweep {
 
  private:
   static constexpr int kSweepsPerRebuild = 16;
-  /// A sweep that moves u by this much in all may take weights out of a double's range.
+  /// Steps that change exponents by this much in all may take weights out of a double's range.
   static constexpr double kFar = 100;
 
   template <class Weights>

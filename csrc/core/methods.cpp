@@ -36,6 +36,10 @@ class RateWatch {
   int sweeps_ = 0, slow_ = 0;
 };
 
+/// Where entries of B are so large that roundings hide more than this of the gradient, a small
+/// gradient is no certificate.
+constexpr double kUncertain = 1e-9;
+
 /// `met`: whether the point meets the method's criterion; nothing else may be called converged.
 void finish(const Progress& progress, const Point& point, const Box& box, double passes, bool met,
             Solution& solution) {
@@ -62,6 +66,15 @@ void leave_far_start(Objective& objective, Point& point, const Progress& progres
     point = std::move(origin);
   else
     objective.evaluate(point);
+}
+
+/// Where entries of B lie so far apart that rounding takes sweeps uphill, the start is better.
+/// Starts and ends at an evaluated point.
+void take_back_ascent(Objective& objective, Point& point, const std::vector<double>& start,
+                      const Progress& progress) {
+  if (progress.unscale(point.value - point.rounding) <= progress.history().front()) return;
+  point.u = start;
+  objective.evaluate(point);
 }
 
 /// Moves to the minimum of the rank-one model, again and again while that is worth its evaluations.
@@ -177,15 +190,19 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
       stop = progress.record(sweeps.objective(), outcome.gradient_norm);
       slow = rate.too_slow(outcome.gradient_norm) || rate.predicted() <= setting.target();
     }
-    point.u = sweeps.u();
+    const auto start = std::exchange(point.u, sweeps.u());
     objective.evaluate(point);
+    take_back_ascent(objective, point, start, progress);
   }
   const auto sweeps = static_cast<double>(progress.sweeps());
   solution.status =
       stop ? progress.status() : newton(objective, setting.box, point, setting.target(), progress);
-  finish(progress, point, setting.box, sweeps + objective.passes(), setting.met_by(point),
-         solution);
-  solution.u = point.u;
+  const bool certain =
+      objective.gradient_rounding(point.u) <= std::max(setting.tolerance, kUncertain);
+  finish(progress, point, setting.box, sweeps + objective.passes(),
+         setting.met_by(point) && certain, solution);
+  for (std::size_t h = 0; h < point.u.size(); ++h)
+    if (!solution.frozen[h]) solution.u[h] = point.u[h];
   setting.watch.lap("sweeps");
 }
 
@@ -200,6 +217,7 @@ void solve_by_cd(const ColumnProblem& problem, const Setting& setting, Progress&
   point.u = sweeps.u();
   ColumnObjective objective(problem, std::vector<std::int32_t>(point.u.size(), 0), setting.monitor);
   objective.evaluate(point);
+  take_back_ascent(objective, point, solution.u, progress);
   finish(progress, point, setting.box, static_cast<double>(progress.sweeps()) + objective.passes(),
          solution.status == Status::converged && std::isfinite(point.value), solution);
   solution.u = point.u;

@@ -113,6 +113,12 @@ void LogWeights::sum_up() {
   log_total_ = log_sum_exp(log_w_.size(), log_constant_, [&](std::size_t i) { return log_w_[i]; });
 }
 
+LogWeights log_weights(const ColumnProblem& problem, const std::vector<double>& u) {
+  std::vector<double> exponents(problem.weight.size());
+  problem.multiply(u, exponents);
+  return LogWeights(problem, std::move(exponents));
+}
+
 RowWeights row_weights(const ColumnProblem& problem, const std::vector<double>& u) {
   std::vector<double> exponents(problem.weight.size());
   problem.multiply(u, exponents);

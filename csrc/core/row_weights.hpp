@@ -55,5 +55,6 @@ using RowWeights = std::variant<LinearWeights, LogWeights>;
 
 /// From scratch at u, in the form that their spread allows.
 RowWeights row_weights(const ColumnProblem& problem, const std::vector<double>& u);
+LogWeights log_weights(const ColumnProblem& problem, const std::vector<double>& u);
 
 }  // namespace pathcond

@@ -124,7 +124,9 @@ inline double general_step(double p, double d, double log_C, std::span<const dou
   }
   if (!(lowest < share && share < highest)) return 0;
 
-  double low = -kInfinity, high = kInfinity, s = 0, reach = 4;
+  // Exponents count, not s: values may be large or small.
+  const double unit = 1 / std::max(-lowest, highest);
+  double low = -kInfinity, high = kInfinity, s = 0, reach = 4 * unit;
   for (int iteration = 0; iteration < 200; ++iteration) {
     double shift = log_C;
     for (std::size_t k = 0; k < values.size(); ++k)
@@ -142,7 +144,7 @@ inline double general_step(double p, double d, double log_C, std::span<const dou
     if (slope == 0) break;
     (slope > 0 ? high : low) = s;
     double next = curvature > 0 ? s - slope / curvature : std::copysign(kInfinity, -slope);
-    if (std::abs(next - s) <= 2e-16 * (1 + std::abs(s))) break;
+    if (std::abs(next - s) <= 2e-16 * (unit + std::abs(s))) break;
     next = std::clamp(next, s - reach, s + reach);
     reach *= 2;
     if (!(low < next && next < high)) next = low + 0.5 * (high - low);
