@@ -35,7 +35,7 @@ std::vector<double> Block::copied() const {
 namespace {
 
 /// Values from which on the columns of a block are shared among threads.
-constexpr std::int64_t kLargeBlock = 1 << 20;
+constexpr std::int64_t kLargeBlock = 4 * kEntriesPerWorker;
 
 int part_count(const Block& block) {
   constexpr std::int64_t kMostParts = 16;

@@ -16,7 +16,7 @@ namespace pathcond {
 namespace {
 
 /// Tasks are cut by entries, never by workers: no sum depends on the number of threads.
-constexpr std::int64_t kEntriesPerTask = 1 << 17;
+constexpr std::int64_t kEntriesPerTask = kEntriesPerWorker / 2;
 constexpr std::int64_t kMostTasksInPlace = 16;
 /// Thrown at an entry that is negative, infinite or NaN.
 struct InvalidEntry {};

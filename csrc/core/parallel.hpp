@@ -10,8 +10,12 @@
 
 namespace pathcond {
 
+#ifndef PATHCOND_ENTRIES_PER_WORKER
+#define PATHCOND_ENTRIES_PER_WORKER (1 << 18)
+#endif
+
 /// Entries of B below which a thread costs more than it saves.
-inline constexpr std::int64_t kEntriesPerWorker = 1 << 18;
+inline constexpr std::int64_t kEntriesPerWorker = PATHCOND_ENTRIES_PER_WORKER;
 
 /// Runs work(0) ... work(workers - 1), the first on the calling thread. The threads live for this
 /// call only, so a fork before or after is safe. What no thread could be had for is done on the

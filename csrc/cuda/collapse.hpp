@@ -123,9 +123,9 @@ struct CollapseKernel {
       const auto [i, j] = Cell::of(flat, inner, inverse);
       return base[i * slow + j * fast];
     };
-    const auto use = [=, entry = shared.entry](int flat, T value, Seen& seen) {
+    const auto use = [=, entry = shared.entry](int flat, T value, Seen& all) {
       const auto [i, j] = Cell::of(flat, inner, inverse);
-      entry[i * row + j] = Read::read(static_cast<double>(value), seen);
+      entry[i * row + j] = Read::read(static_cast<double>(value), all);
     };
     if constexpr (Read::looks) return lane.fold(sums * width, Seen{}, read, use);
     lane.for_each_read(sums * width, read, [=](int flat, T value) {

@@ -97,9 +97,9 @@ struct PassKernel {
       const auto [b, a] = Cell::of(flat, rows, inverse);
       return first[b * stride + a];
     };
-    const auto use = [=, entry = shared.entry](int flat, T value, Seen& seen) {
+    const auto use = [=, entry = shared.entry](int flat, T value, Seen& all) {
       const auto [b, a] = Cell::of(flat, rows, inverse);
-      entry[b * kRow + a] = Read::read(static_cast<double>(value), seen);
+      entry[b * kRow + a] = Read::read(static_cast<double>(value), all);
     };
     if constexpr (Read::looks) return lane.fold(rows * columns, Seen{}, read, use);
     lane.for_each_read(rows * columns, read, [=](int flat, T value) {
