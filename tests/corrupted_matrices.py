@@ -17,6 +17,8 @@ CASES = {
     "negative row": {"indices": [0, 1, -1, 2]},
     "64-bit row": {"indices": [0, 1, 1, 2**40]},
     "most negative row": {"indices": [0, 1, 1, -(2**63)]},
+    "largest row alone": {"indptr": [0, 1, 1], "indices": [2**63 - 1], "data": [1.0]},
+    "strides beyond 64 bits": {"indices": [0, 2**63 - 1, 1, -(2**63)]},
     "decreasing indptr": {"indptr": [0, 4, 2]},
     "indptr beyond the entries": {"indptr": [0, 2, 5]},
     "32-bit indptr far beyond the entries": {"indptr": np.array([0, 2, 2**31 - 1], np.int32)},

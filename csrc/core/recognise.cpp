@@ -75,8 +75,10 @@ class ColumnReader {
     if (k < 0 || k > end || end > B_.entries) return false;
     for (int found = 0; k < end; ++found) {
       if (found == kMostProgressions || !(B_.values[k] == 1 || B_.values[k] == -1)) return false;
+      const auto row = static_cast<std::int64_t>(B_.indices[k]);
+      if (row <= previous || row >= B_.rows) return false;
       const Progression next = progression(k, end, static_cast<std::int32_t>(column));
-      if (next.first <= previous || next.last() >= B_.rows) return false;
+      if (!next.within(B_.rows)) return false;
       (B_.values[k] == 1 ? leaving : entering).push_back(next);
       previous = next.last();
       k += next.taps * next.count;
@@ -91,6 +93,7 @@ class ColumnReader {
     const std::int64_t n = end - k;
     Progression p{static_cast<std::int64_t>(*row), 1 + follow(row, value, n, 1, 1), 0, 1, neuron};
     if (2 * p.taps > n) return p;
+    if (row[p.taps] < 0) return p;  // may be anything yet
     const std::int64_t stride = static_cast<std::int64_t>(row[p.taps]) - p.first;
     if (stride <= p.taps || stride > B_.rows) return p;
     p.count += follow(row, value, n, p.taps, stride) / p.taps;

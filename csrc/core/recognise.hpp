@@ -11,11 +11,17 @@
 
 namespace pathcond {
 
-/// Rows first + j * stride + i of one column for j < count and i < taps, all with one sign.
+/// Rows first + j * stride + i of one column for j < count and i < taps, all with one sign; the
+/// first is a row of B, the others may lie beyond.
 struct Progression {
   std::int64_t first, taps, stride, count;
   std::int32_t neuron;
 
+  /// Whether all are rows of B; sums and products that could overflow are not formed.
+  PATHCOND_HOST_DEVICE bool within(std::int64_t rows) const {
+    const std::int64_t left = rows - first - taps;
+    return left >= 0 && (count == 1 || count - 1 <= left / stride);
+  }
   PATHCOND_HOST_DEVICE std::int64_t last() const { return first + (count - 1) * stride + taps - 1; }
 };
 

@@ -47,7 +47,8 @@ struct ColumnKernel {
              row > previous && row < B.rows;
       if (!fits) break;
       const Progression next = progression(lane, k, end, static_cast<std::int32_t>(column));
-      fits = next.last() < B.rows;
+      fits = next.within(B.rows);
+      if (!fits) break;
       if (found < room)
         lane.for_each(1, [&](int) { parts[first + found] = {next, value == Value(1) ? 1 : -1}; });
       previous = next.last();
@@ -70,7 +71,9 @@ struct ColumnKernel {
     const auto row = static_cast<std::int64_t>(B.indices[k]);
     Progression p{row, 1 + follow(lane, k, end, 1, 1), 0, 1, neuron};
     if (2 * p.taps > end - k) return p;
-    const std::int64_t stride = static_cast<std::int64_t>(B.indices[k + p.taps]) - row;
+    const auto following = static_cast<std::int64_t>(B.indices[k + p.taps]);
+    if (following < 0) return p;  // may be anything yet
+    const std::int64_t stride = following - row;
     if (stride <= p.taps || stride > B.rows) return p;
     p.count += follow(lane, k, end, p.taps, stride) / p.taps;
     if (p.count > 1) p.stride = stride;
