@@ -75,3 +75,10 @@ def test_sweeps_of_cd_that_leave_the_range_of_numbers():
     history = pc.solve(B, [20.967, 4.2e8], method="cd", u0=[-79, 83, -7]).history / 2
     assert np.isfinite(history).all()
     assert np.diff(history).max() <= MONOTONE * (1 + np.abs(history).max())
+
+
+def test_exact_steps_where_other_rows_outweigh_all_of_the_neuron():
+    # What leaves, 1e-160 e^u, and half of what enters, 2e30 e^(-u/2), are equal there.
+    B, g = [[1], [-0.5], [-0.5], [0]], [1e-160, 1e30, 1e30, 1e300]
+    result = pc.solve(B, g, method="cd", max_sweeps=1, tol=0)
+    assert result.u[0] == pytest.approx(np.log(1e190) * 2 / 3, rel=1e-14)

@@ -109,45 +109,45 @@ PATHCOND_HOST_DEVICE inline double positive_root(double p, double d, double O, d
   return flow >= 0 ? (flow + root) / (2 * a) : 2 * b / (root - flow);
 }
 
-/// Minimiser over s of p log(C + sum_k S_k exp(values[k] s)) - d s for any column values: the
-/// root of the convex function's derivative by Newton's method inside a bracket. {+1, -2} makes it
-/// a cubic in e^s. Zero when F is flat or has no minimiser.
+/// Minimiser over s of p log(C + sum_k S_k exp(values[k] s)) - d s for any column values. There the
+/// terms that push up, sum (values[k] - d/p) S_k exp(values[k] s) over values above d/p, equal
+/// those that push down; C has the value 0. The difference of the logarithms of the two sums is
+/// close to linear in s and never out of range, whatever C hides: its root by Newton's method
+/// inside a bracket. {+1, -2} makes it a cubic in e^s. Zero when F is flat or has no minimiser.
 inline double general_step(double p, double d, double log_C, std::span<const double> values,
                            std::span<const double> log_S) {
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  struct Side {
+    double largest = -kInfinity, sum = 0, slope = 0;
+  };
   const double share = d / p;
-  double lowest = log_C > -kInfinity ? 0 : kInfinity;
-  double highest = -lowest;
-  for (const double value : values) {
-    lowest = std::min(lowest, value);
-    highest = std::max(highest, value);
-  }
-  if (!(lowest < share && share < highest)) return 0;
+  double unit = kInfinity;  // exponents count, not s: values may be large or small
+  for (const double value : values) unit = std::min(unit, 1 / std::abs(value));
 
-  // Exponents count, not s: values may be large or small.
-  const double unit = 1 / std::max(-lowest, highest);
-  double low = -kInfinity, high = kInfinity, s = 0, reach = 4 * unit;
+  double low = -kInfinity, high = kInfinity, s = 0;
   for (int iteration = 0; iteration < 200; ++iteration) {
-    double shift = log_C;
-    for (std::size_t k = 0; k < values.size(); ++k)
-      shift = std::max(shift, log_S[k] + values[k] * s);
-    double total = std::exp(log_C - shift), mean = 0, square = 0;
-    for (std::size_t k = 0; k < values.size(); ++k) {
-      const double w = std::exp(log_S[k] + values[k] * s - shift);
-      total += w;
-      mean += values[k] * w;
-      square += values[k] * values[k] * w;
-    }
-    mean /= total;
-    const double slope = mean - share;
-    const double curvature = square / total - mean * mean;
-    if (slope == 0) break;
-    (slope > 0 ? high : low) = s;
-    double next = curvature > 0 ? s - slope / curvature : std::copysign(kInfinity, -slope);
+    Side up, down;
+    const auto for_terms = [&](const auto& use) {
+      if (log_C > -kInfinity && share != 0) use(0.0, log_C, share < 0 ? up : down);
+      for (std::size_t k = 0; k < values.size(); ++k)
+        if (values[k] != share) use(values[k], log_S[k], values[k] > share ? up : down);
+    };
+    for_terms([&](double value, double log_sum, Side& side) {
+      side.largest = std::max(side.largest, log_sum + value * s);
+    });
+    if (up.largest == -kInfinity || down.largest == -kInfinity) return 0;
+    for_terms([&](double value, double log_sum, Side& side) {
+      const double w = std::abs(value - share) * std::exp(log_sum + value * s - side.largest);
+      side.sum += w;
+      side.slope += value * w;
+    });
+    const double excess = up.largest - down.largest + std::log(up.sum / down.sum);
+    (excess > 0 ? high : low) = s;
+    double next = s - excess / (up.slope / up.sum - down.slope / down.sum);
     if (std::abs(next - s) <= 2e-16 * (unit + std::abs(s))) break;
-    next = std::clamp(next, s - reach, s + reach);
-    reach *= 2;
-    if (!(low < next && next < high)) next = low + 0.5 * (high - low);
+    // Newton's steps may go to and fro where one term takes over from another.
+    const bool bisect = iteration % 4 == 3 && high - low < kInfinity;
+    if (bisect || !(low < next && next < high)) next = low + 0.5 * (high - low);
     if (next == s) break;
     s = next;
   }
