@@ -148,9 +148,7 @@ void check(const Problem& problem, const Options& options, const Solution& solut
   require(frozen.size() == u.size(), "size of frozen");
   for (std::size_t h = 0; h < u.size(); ++h) {
     require((frozen[h] != 0) == end.frozen[h], "frozen", frozen[h], end.frozen[h]);
-    if (frozen[h])
-      require(std::bit_cast<std::uint64_t>(u[h]) == std::bit_cast<std::uint64_t>(u0[h]),
-              "a frozen neuron moved", u[h], u0[h]);
+    if (frozen[h]) require(u[h] == u0[h], "a frozen neuron moved", u[h], u0[h]);
   }
   if (rows == 0) return;
 

@@ -9,7 +9,6 @@
 #include <numeric>
 #include <type_traits>
 
-#include "core/errors.hpp"
 #include "cuda/solve.hpp"
 #include "fuzz/oracle.hpp"
 
