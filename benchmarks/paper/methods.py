@@ -22,7 +22,7 @@ def prepare(model: nn.Sequential, x: Tensor, method: str) -> Callable[[], None]:
     if method == "ten sweeps":
         pc.rescale_(model, x, method="cd")
     elif method == "optimum":
-        pc.rescale_(model, x, max_scale=None)
+        pc.rescale_(model, x)
     elif method in BOUNDED:
         pc.rescale_(model, x, max_scale=float(method.split()[1]))
     elif method == "enorm":

@@ -198,7 +198,7 @@ def _solver_options(parser: argparse.ArgumentParser, *criteria: str) -> None:
         "--max-scale",
         type=float,
         metavar="S",
-        help="keep every scale in [1/S, S]; inf: no bound (default; rescale to the optimum: 32)",
+        help="keep every scale in [1/S, S]; default: no bound",
     )
     parser.add_argument("--threads", type=int, help="worker threads at most")
 

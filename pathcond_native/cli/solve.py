@@ -55,8 +55,7 @@ def run(arguments: argparse.Namespace) -> int:
 def solver_options(arguments: argparse.Namespace) -> dict[str, Any]:
     """What the user said about the solver, as `solve` and `rescale_` take it."""
     names = ("criterion", "method", "tol", "max_sweeps", "max_scale", "threads")
-    given = {name: getattr(arguments, name) for name in names}
-    return {name: value for name, value in given.items() if value is not None}
+    return {name: getattr(arguments, name) for name in names}
 
 
 def _facts(result: SolveResult) -> dict[str, Any]:

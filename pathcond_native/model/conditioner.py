@@ -12,7 +12,6 @@ from torch import nn
 from torch.optim import Optimizer
 
 from ..errors import InvalidInputError
-from .criteria import bound_of
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .optimizer_state import moving_tensors
 from .report import RescaleReport
@@ -174,8 +173,6 @@ def _check(options: dict[str, Any]) -> None:
     all_options = {**_DEFAULTS, **options}
     of_rescaling = ("criterion", "strength", "round_to", "verify")
     criterion, strength, round_to, verify = map(all_options.pop, of_rescaling)
-    bound = bound_of(all_options["max_scale"], criterion, all_options["method"])
-    all_options["max_scale"] = bound
     check_options(criterion, strength, round_to, verify, all_options)
 
 

@@ -18,23 +18,12 @@ from .inputs import ExampleInputs
 from .parts import Ready, reduced_parts
 from .scaled import normalise
 
-__all__ = ["CRITERIA", "MAX_SCALE", "Criterion", "MaxScale", "Problem", "bound_of", "problem"]
+__all__ = ["CRITERIA", "Criterion", "Problem", "problem"]
 
 Criterion = Literal["pathcond", "enorm", "cle"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
-MaxScale = float | Literal["default"] | None
-MAX_SCALE = 32.0
-"""What benchmarks/results/EVIDENCE.md supports. The optimum of most networks lies within."""
-
 _ONE_SIDED = "no neuron has parameters other than 0 on both sides"
-
-
-def bound_of(max_scale: MaxScale, criterion: Criterion, method: str) -> float | None:
-    """The bound on every λ that is meant: by default none where others define the method."""
-    if not isinstance(max_scale, str) or max_scale != "default":
-        return max_scale  # other strings are for `solve` to refuse
-    return MAX_SCALE if criterion == "pathcond" and method != "cd" else None
 
 
 class Problem(Protocol):

@@ -41,6 +41,8 @@ PINNED = ("not rescaled", "channels", "because")
 UNSUPPORTED = ("paths end in", "times", "because")
 OBJECTIVE = {"pathcond": "objective F", "enorm": "sum of squares", "cle": "log(in / out)"}
 _GRADIENT = {"pathcond": "|grad F|/p", "enorm": "|grad log|"}
+_FAR = 32
+"""A factor from which on training suffered in benchmarks/results/EVIDENCE.md."""
 _OPERATOR_IN_PLACE = re.compile(r"(\b\w+\.\w+) in [^\s:]+")
 
 
@@ -57,6 +59,11 @@ class GroupReport:
     largest_scale: float
     scales: npt.NDArray[np.float64] = field(repr=False, compare=False)
     """The factor λ of every neuron, shape (size,)."""
+
+    @property
+    def farthest(self) -> float:
+        """The largest of all λ and 1/λ."""
+        return max(self.largest_scale, 1 / self.smallest_scale if self.smallest_scale else math.inf)
 
     @property
     def range(self) -> str:
@@ -175,6 +182,9 @@ class RescaleReport:
         ]
         if self.criterion != "cle":
             lines.insert(2, f"  {_GRADIENT[self.criterion]:<14} {self.gradient_norm:.1e}")
+        farthest = max((x.farthest for x in self.groups), default=1.0)
+        if self.max_scale is None and farthest > _FAR:
+            lines.insert(1, f"  some λ are as far as {farthest:.2g} from 1: see `max_scale`")
         if self.held:
             lines.insert(1, f"  {self.held} of them are held at max_scale={self.max_scale:g}")
         if idle := sum(x.channels for x in self.idle):

@@ -18,7 +18,7 @@ from ..errors import InvalidInputError, VerificationError
 from ..memory import exhaustion_told
 from ..solver import check_solve_options
 from .apply import derived_refreshed, rescaled_values, underflowed
-from .criteria import CRITERIA, Criterion, MaxScale, bound_of, problem
+from .criteria import CRITERIA, Criterion, problem
 from .graph import RescalingGraph, check_graph
 from .inputs import (
     Call,
@@ -52,7 +52,7 @@ def rescale_(
     method: Literal["auto", "cd", "newton"] = "auto",
     tol: float | None = None,
     max_sweeps: int | None = None,
-    max_scale: MaxScale = "default",
+    max_scale: float | None = None,
     strength: float = 1.0,
     round_to: RoundTo | None = None,
     verify: bool = True,
@@ -90,11 +90,9 @@ def rescale_(
             "auto", cycles in the order of the network, on one thread; tol is then the largest
             |log(range that enters / range that leaves)| to reach, default 1e-9.
         max_scale: no λ leaves [1/max_scale, max_scale], whatever `strength` and `round_to` are; u
-            is the minimiser among those. None: no bound. "default": 32 for "pathcond", and none
-            for method "cd" and the baselines, which are as others define them. A farther optimum
-            trains badly at the learning rate that suited the network as it was
-            (`benchmarks/results/EVIDENCE.md`). Neurons at the bound are the report's `held`:
-            another call takes them farther.
+            is the minimiser among those. Neurons at the bound are the report's `held`: another call
+            takes them farther. Default: no bound, so that the result does not depend on how the
+            network came scaled; see `benchmarks/results/EVIDENCE.md` for when to bound.
         strength: multiplies u; 0 leaves the model as it is, 1 goes to the optimum.
         round_to: "power_of_two" rounds every λ = exp(strength · u / 2) to a power of two. The
             outputs in evaluation mode then keep every bit, and verification demands that.
@@ -127,7 +125,6 @@ def rescale_(
         After any exception the model and the optimiser have the bits they had before. Ctrl-C can
         also come when all is done: they are then rescaled entirely.
     """
-    max_scale = bound_of(max_scale, criterion, method)
     bounds: dict[str, Any] = {"max_scale": max_scale, "threads": threads}
     options = {"method": method, "tol": tol, "max_sweeps": max_sweeps, **bounds}
     check_options(criterion, strength, round_to, verify, options)

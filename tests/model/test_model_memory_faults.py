@@ -69,7 +69,9 @@ EXHAUST = """
     rescale = importlib.import_module("pathcond_native.model.rescale")
     ended = {"": exhausted(None, "")}
     ended["capture"] = exhausted(importlib.import_module("pathcond_native.model.trace"), "capture")
-    for stage in ("reduced_diag_g", "solve", "observe", "rescaled_values", "moved_values"):
+    criteria = importlib.import_module("pathcond_native.model.criteria")
+    ended["solve"] = exhausted(criteria, "solve")
+    for stage in ("problem", "observe", "rescaled_values", "moved_values"):
         ended[stage] = exhausted(rescale, stage)
     # No change is small enough, so that it has to be proven to be rounding.
     importlib.import_module("pathcond_native.model.verify").TOLERANCE[torch.float32] = 0.0

@@ -191,31 +191,24 @@ def far_away():
     return model, torch.randn(2, 6).double()
 
 
-def test_by_default_scales_are_bounded():
+def test_the_report_tells_what_is_far_and_what_is_held():
     original, x = far_away()
     bounded, free = copy.deepcopy(original), copy.deepcopy(original)
-    report = rescale_(bounded, x)
+    report = rescale_(bounded, x, max_scale=32)
     scales = scales_of(original, bounded)
     assert scales.log().abs().max() == pytest.approx(math.log(32), rel=1e-12)
     assert report.max_scale == 32
     held = int((scales.log().abs() > math.log(32) * (1 - 1e-9)).sum())
     assert report.held == held > 0
     assert f"{held} of them are held at max_scale=32" in str(report)
-    report = rescale_(free, x, max_scale=None)
-    assert report.max_scale is None
-    assert report.held == 0
-    assert scales_of(original, free).log().abs().max() > math.log(32)
-    assert rescale_(free, x).objective == pytest.approx(rescale_(free, x).initial_objective)
-
-
-@pytest.mark.parametrize(
-    "options", [{"criterion": "enorm"}, {"criterion": "cle"}, {"method": "cd"}]
-)
-def test_what_others_define_has_no_bound_by_default(options):
-    original, x = far_away()
-    model = copy.deepcopy(original)
-    assert rescale_(model, x, **options).max_scale is None
-    assert scales_of(original, model).log().abs().max() > math.log(32)
+    report = rescale_(free, x)
+    assert (report.max_scale, report.held) == (None, 0)
+    farthest = float(scales_of(original, free).log().abs().max().exp())
+    assert farthest > 32
+    assert f"some λ are as far as {farthest:.2g} from 1" in str(report)
+    again = rescale_(free, x)
+    assert again.objective == pytest.approx(again.initial_objective, rel=1e-12)
+    assert "far as" not in str(again)
 
 
 @pytest.mark.parametrize(
