@@ -113,7 +113,7 @@ def solve_on_device(
         (package.address(view), tuple(view.shape), package.strides(view), entered, left)
         for view, entered, left in views
     ]
-    return _solve((neurons, _dtype(first), parts), first, options, stacklevel=6)
+    return _solve((neurons, _dtype(first), parts), first, options, stacklevel=7)
 
 
 def solve_by_columns(
@@ -137,7 +137,7 @@ def solve_by_columns(
         tuple(map(_dtype, arrays[1:])),
         tuple(map(package.address, arrays)),
     )
-    return _solve(source, g, options, stacklevel=5)
+    return _solve(source, g, options, stacklevel=6)
 
 
 def _dtype(x: DeviceArray) -> str:
