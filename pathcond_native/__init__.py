@@ -7,6 +7,7 @@ models, `PathConditioner` on models in training; torch is imported when one is f
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+import pathcond_native.main_interpreter  # noqa: F401  (before the core is loaded)
 from pathcond_native._core import build_info as _build_info
 from pathcond_native.errors import (
     DeviceError,
