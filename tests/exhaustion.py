@@ -23,9 +23,14 @@ def used() -> int:
 
 
 @contextmanager
-def left(budget: int) -> Iterator[None]:
-    """A block that can get `budget` more bytes, and scraps."""
-    hold, now = [], used()
+def left(budget: int, release: list[object] | None = None) -> Iterator[list[object]]:
+    """A block that can get `budget` more bytes, and scraps; yields what fills the heap.
+
+    If that of an earlier block is given for `release`, the calling thread finds memory there, and
+    other threads run out first.
+    """
+    hold: list[object] = []
+    now = used()
     try:
         resource.setrlimit(resource.RLIMIT_AS, (now, resource.RLIM_INFINITY))
         for size in (1 << 20, 1 << 16, 1 << 13):
@@ -35,7 +40,9 @@ def left(budget: int) -> Iterator[None]:
             except MemoryError:
                 pass
         resource.setrlimit(resource.RLIMIT_AS, (now + budget, resource.RLIM_INFINITY))
-        yield
+        if release is not None:
+            release.clear()
+        yield hold
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
 
