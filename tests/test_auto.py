@@ -181,3 +181,18 @@ def test_a_gradient_that_rounding_hides_is_no_certificate(method):
     # d is the difference of two entries of 1e30: nothing is left of the others.
     cancelling = np.array([[1e30], [-1e30], [127.0], [-128.0], [2.0], [0.0]])
     assert not pc.solve(cancelling, [1.0, 1.0, 2.0, 3.0, 1e30, 1.0], method=method).converged
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_one_level_is_solved_in_one_sweep_across_65_decades(seed):
+    # The total falls as far: rounding of the first sum must not become the new one.
+    r = np.random.default_rng(seed)
+    leaving = r.integers(1, 12, 6)
+    B = np.zeros((sum(leaving) + 2, 6), np.int8)
+    B[np.arange(sum(leaving)), np.repeat(np.arange(6), leaving)] = 1
+    B[-2, 1] = B[-1, 5] = -1
+    g = np.repeat([2.9282057825471927e154, 2.4349114307068227e89], [sum(leaving), 2])
+    order = r.permutation(len(B))
+    result = pc.solve(B[order], g[order], max_sweeps=1)
+    assert result.converged
+    assert Oracle.of(B, g).stationarity(result.u) <= STATIONARITY_SEEN

@@ -90,13 +90,16 @@ double ColumnObjective::gradient_rounding(const std::vector<double>& u) const {
   };
   for_entries(
       [&](std::size_t h, std::size_t i, double value) { share[i] += value * std::abs(u[h]); });
+  constexpr double kEpsilon = std::numeric_limits<double>::epsilon();
+  // Beyond, a share may be any number, whatever it was computed to be.
+  if (!(kEpsilon * max_norm(share) < 0.01)) return std::numeric_limits<double>::infinity();
   for (std::size_t i = 0; i < share.size(); ++i) share[i] *= pi_[i];
   std::vector<double> size(u.size()), largest(u.size());
   for_entries([&](std::size_t h, std::size_t i, double value) {
     size[h] += value * share[i];
     largest[h] = std::max(largest[h], value);  // degree / rows is a mean of the column
   });
-  return std::numeric_limits<double>::epsilon() * (max_norm(size) + 4 * max_norm(largest));
+  return kEpsilon * (max_norm(size) + 4 * max_norm(largest));
 }
 
 void ColumnObjective::hessian_product(const std::vector<double>& z, std::vector<double>& out) {

@@ -50,8 +50,9 @@ LevelSweep::Outcome LevelSweep::sweep() {
   const auto shift = minimise(coarse);
   state_.shift(shift);
   double objective = state_.value(evaluate(coarse, shift).total).objective;
-  if (state_.far()) {
-    // Rows that were out of sight may have come back: ask again, with all of them.
+  if (state_.far() || !(objective <= before + rounding)) {
+    // Rows that were out of sight may have come back, or sums have lost what they were made of:
+    // ask again, with all rows.
     Point point(u.size());
     point.u = state_.u();
     state_.evaluate(point);

@@ -197,8 +197,8 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
   const auto sweeps = static_cast<double>(progress.sweeps());
   solution.status =
       stop ? progress.status() : newton(objective, setting.box, point, setting.target(), progress);
-  const bool certain =
-      objective.gradient_rounding(point.u) <= std::max(setting.tolerance, kUncertain);
+  const bool certain = setting.box.stationarity(point) + objective.gradient_rounding(point.u) <=
+                       std::max(setting.tolerance, kUncertain);
   finish(progress, point, setting.box, sweeps + objective.passes(),
          setting.met_by(point) && certain, solution);
   for (std::size_t h = 0; h < point.u.size(); ++h)

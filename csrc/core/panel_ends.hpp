@@ -111,8 +111,9 @@ class PanelEnds {
   }
 
  private:
-  /// Below, the power of two that brings weights to about 1 has no double.
-  static constexpr double kSmallestTotal = 1e-290;
+  /// Weights are scaled where they are summed: within, no sum of theirs, times the e^(+-150) that
+  /// they may be multiplied with before, leaves the range of doubles.
+  static constexpr double kSmallestTotal = 1e-220, kLargestTotal = 1e220;
 
   void touch(std::int32_t id, std::int64_t rows, int sign) {
     if (id < 0 || rows == 0) return;
@@ -147,7 +148,7 @@ class PanelEnds {
   bool normalise(std::vector<Block>& blocks) {
     // No sum is below the smallest entry, nor above the largest one times their number.
     std::vector<double> extremes{seen_.smallest, seen_.largest * static_cast<double>(ends_.rows)};
-    if (!std::isfinite(extremes[1]) || extremes[1] < kSmallestTotal) return false;
+    if (!(extremes[1] >= kSmallestTotal && extremes[1] <= kLargestTotal)) return false;
     const auto scale = pathcond::normalise(ends_.constant, ends_.log_scale,
                                            {&extremes, &ends_.leave_only, &ends_.enter_only});
     if (!scale) return false;

@@ -84,7 +84,7 @@ PATHCOND_HOST_DEVICE inline LevelTerm level_term(double S, double share, double 
 
 /// The root S of S = rest + roots(S).root, where roots(S) adds up the terms of all neurons of a
 /// level. S - rest - roots is concave and not positive at `rest`: Newton's iterates climb to the
-/// root from below, wherever below they start.
+/// root from below, wherever below they start. From far above, rounding may leave them above.
 template <class Roots>
 PATHCOND_KERNEL double level_root(double total, double rest, const Roots& roots) {
   double S = total;
@@ -95,7 +95,8 @@ PATHCOND_KERNEL double level_root(double total, double rest, const Roots& roots)
     if (!(slope > 1e-14)) return S;
     const double newton = S - (S - rest - sum.root) / slope;
     const double next = newton > rest ? newton : rest;
-    const bool settled = std::abs(next - S) <= 1e-16 * S || (iteration > 0 && next <= S);
+    const bool settled =
+        std::abs(next - S) <= 1e-16 * S || (iteration > 0 && next <= S && next > 0.5 * S);
     S = next;
     if (settled) break;
   }

@@ -97,6 +97,8 @@ Options decode_options(Bytes& bytes, std::int64_t columns) {
     default:
       if (kind % 2 == 1) options.max_sweeps = bytes.below(20);
   }
+  // Out of reach, so that all sweeps are made.
+  if (options.tolerance && *options.tolerance < 1e-15) options.max_sweeps = bytes.below(20);
   if (bytes.rarely(32)) options.max_sweeps = bytes.one_of<std::int64_t>({-1, 1, 200, -1000});
   if (bytes.rarely(8)) options.threads = bytes.one_of<int>({2, 3, 8, 0, -1, 64});
   if (bytes.rarely(4))
