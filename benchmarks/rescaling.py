@@ -46,9 +46,9 @@ _NOTES = f"""\
 Images of 224 x 224, batch 1, PyTorch's default initialisation, two threads; medians of {REPEATS},
 in turn with forward + backward, whose time the ratios refer to. Without the trace, which is reused,
 except in the first call. diag(G) is computed in float32, its sums in float64. Verification runs the
-model four times (evaluation and training mode, before and after). Memory: growth of the resident
-set at its peak, per parameter; diag(G) is summed parameter by parameter, its squared parameters
-take 4 bytes each until then."""
+model six times (before and after, in evaluation mode on the example inputs and on random ones, in
+training mode on random ones). Memory: growth of the resident set at its peak, per parameter;
+diag(G) is summed parameter by parameter, its squared parameters take 4 bytes each until then."""
 
 
 def _ratio(facts: Facts, name: str) -> str:

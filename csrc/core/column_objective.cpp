@@ -81,7 +81,9 @@ void ColumnObjective::evaluate(Point& point) {
 
 double ColumnObjective::gradient_rounding(const std::vector<double>& u) const {
   // Shares have the relative rounding of the exponents' terms, which may cancel.
-  std::vector<double> share(pi_.size(), 4.0);
+  std::vector<double> share(pi_.size());
+  std::transform(log_weight_.begin(), log_weight_.end(), share.begin(),
+                 [](double term) { return 4 + std::abs(term); });
   const auto for_entries = [&](const auto& use) {
     for (std::size_t h = 0; h < u.size(); ++h)
       for (auto c = problem_.class_begin[h]; c < problem_.class_begin[h + 1]; ++c)

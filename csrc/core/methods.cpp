@@ -197,6 +197,8 @@ void solve_by_columns(const ColumnProblem& problem, const Setting& setting, Prog
   const auto sweeps = static_cast<double>(progress.sweeps());
   solution.status =
       stop ? progress.status() : newton(objective, setting.box, point, setting.target(), progress);
+  // Steps whose decrease is rounding may go uphill by it each.
+  take_back_ascent(objective, point, solution.u, progress);
   const bool certain = setting.box.stationarity(point) + objective.gradient_rounding(point.u) <=
                        std::max(setting.tolerance, kUncertain);
   finish(progress, point, setting.box, sweeps + objective.passes(),

@@ -12,7 +12,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array, csc_array
-from torch import nn
+from torch import Tensor, nn
 
 from .. import _core
 from ..arrays import Framework
@@ -36,15 +36,13 @@ class Equalisation:
     def __init__(self, model: nn.Module, graph: RescalingGraph) -> None:
         self._graph = graph
         skipped = biases(graph.program)
-        sizes = {
-            number: np.abs(x.detach().double().cpu().numpy())
+        parameters = {
+            number: x
             for number, x in enumerate(model.parameters())
             if number not in skipped and graph.columns(number) is not None
         }
-        if graph.panels is None:
-            self._B, size = _all_rows(graph, sizes)
-        else:
-            self._B, size = _merged_rows(graph, sizes)
+        collect = _all_rows if graph.panels is None else _merged_rows
+        self._B, size = collect(graph, parameters)
         self._log_size = np.log(size)
 
     def solve(
@@ -100,28 +98,32 @@ class Equalisation:
         )
 
 
+def _sizes(parameter: Tensor) -> npt.NDArray[np.float64]:
+    return np.asarray(parameter.detach().double().abs().cpu().reshape(-1))
+
+
 def _all_rows(
-    graph: RescalingGraph, sizes: dict[int, npt.NDArray[np.float64]]
+    graph: RescalingGraph, parameters: dict[int, Tensor]
 ) -> tuple[csc_array, npt.NDArray[np.float64]]:
     """B and |weight|, for rows of weights that are not 0."""
     size = np.zeros(graph.shape[0])
-    for number, part in sizes.items():
+    for number, x in parameters.items():
         info = graph.parameters[number]
-        size[info.offset : info.offset + info.size] = part.reshape(-1)
+        size[info.offset : info.offset + info.size] = _sizes(x)
     rows = np.flatnonzero(size)
     return csc_array(graph.incidence().tocsr()[rows]), size[rows]
 
 
 def _merged_rows(
-    graph: RescalingGraph, sizes: dict[int, npt.NDArray[np.float64]]
+    graph: RescalingGraph, parameters: dict[int, Tensor]
 ) -> tuple[csc_array, npt.NDArray[np.float64]]:
     """The same, of equal rows the largest."""
     found: list[npt.NDArray[np.float64]] = []
     entries: list[Columns] = []
     rows = 0
     for number, (_, panel) in enumerate(graph.panels or ()):
-        if number in sizes:
-            size, columns = _panel_rows(panel, sizes[number])
+        if number in parameters:
+            size, columns = _panel_rows(panel, _sizes(parameters[number]))
             found.append(size)
             entries += [(row + rows, neuron, value) for row, neuron, value in columns]
             rows += len(size)
@@ -137,7 +139,7 @@ def _merged_rows(
 def _panel_rows(
     panel: Panel, size: npt.NDArray[np.float64]
 ) -> tuple[npt.NDArray[np.float64], list[Columns]]:
-    largest = panel.view(size.reshape(-1)).max(axis=(3, 4))
+    largest = panel.view(size).max(axis=(3, 4))
     k, e, m = np.nonzero(largest)
     entered, left = panel.entered[k, e], panel.left[k, m]
     columns = []

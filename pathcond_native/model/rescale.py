@@ -97,8 +97,8 @@ def rescale_(
         round_to: "power_of_two" rounds every λ = exp(strength · u / 2) to a power of two. The
             outputs in evaluation mode then keep every bit, and verification demands that.
         verify: compare the outputs before and after, in evaluation mode on the example inputs and
-            in training mode on random ones (`model/verify.py`). No output may move by more than
-            1e-5 (float32), 1e-12 (float64), 2e-2 (float16) or 1e-1 (bfloat16) of its largest entry.
+            on random ones, in training mode on random ones. No output may move by more than 1e-5
+            (float32), 1e-12 (float64), 2e-2 (float16) or 1e-1 (bfloat16) of its largest entry.
             A model may amplify rounding beyond that (batch statistics of a few values, great
             depth): more is accepted where a float64 copy proves it to be what rounding each
             parameter once does to this model (`model/proof.py`), as the report then says;

@@ -84,8 +84,8 @@ def test_a_forward_pass_leaves_no_trace():
     before = state(model)
     x = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
     report = rescale_(model, x)
-    assert report.neurons == 12 and len(report.verification.runs) == 2
-    assert len(model.log) == 4, "a list that the model appends to is beyond reach"
+    assert report.neurons == 12 and len(report.verification.runs) == 3
+    assert len(model.log) == 6, "a list that the model appends to is beyond reach"
     parameters, *rest = state(model)
     assert rest == before[1:]
     for old, new in zip(before[0], parameters, strict=True):
@@ -97,15 +97,15 @@ def test_a_forward_pass_leaves_no_trace():
     assert state(model) == before
 
 
-@pytest.mark.parametrize("call", range(1, 5))
+@pytest.mark.parametrize("call", range(1, 7))
 def test_a_forward_pass_that_raises(call):
-    """The n-th of the four runs raises: two before the change, two after it."""
+    """The n-th of the six runs raises: three before the change, three after it."""
     model = prepared(Stateful(raise_at=call))
     before = state(model)
     x = torch.randn(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
-    # Only the first run of each two is required. Where the other one raises only once, the runs
+    # Only the first run of each three is required. Where another one raises only once, the runs
     # before and after do not match.
-    required = call in (1, 3)
+    required = call in (1, 4)
     with pytest.raises(
         InvalidInputError if required else VerificationError,
         match=f"InjectedError: call {call}" if required else "exists in",

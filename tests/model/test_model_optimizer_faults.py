@@ -212,9 +212,9 @@ def test_a_stage_that_raises(moment, error, monkeypatch):
     assert everything(model, optimizer) == before
 
 
-@pytest.mark.parametrize("call", range(1, 5))
+@pytest.mark.parametrize("call", range(1, 7))
 def test_a_forward_pass_that_raises(call):
-    """Two before the change, two after it; the first of each two is required."""
+    """Three before the change, three after it; the first of each three is required."""
     model = network()
     graph = trace(model, X)
     optimizer = trained(optim.Adam(model.parameters()), model)
