@@ -1,8 +1,4 @@
-"""Arrays of other packages in, NumPy views for the core, and the same kind of array out.
-
-No package is imported here but NumPy: an object can only be a torch tensor or a SciPy matrix if
-its package has been imported already.
-"""
+"""B and g, as any package has them, as NumPy arrays for the core."""
 
 from __future__ import annotations
 
@@ -16,8 +12,18 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcond_native.errors import InvalidInputError
+from pathcond_native.frameworks import (
+    Framework,
+    framework_of,
+    is_cupy,
+    is_jax_sparse,
+    is_torch,
+    to_numpy,
+    torch_to_numpy,
+)
+from pathcond_native.jax_sparse import coordinates
 
-__all__ = ["VALUE_DTYPES", "Framework", "Incidence", "read_incidence", "read_weights"]
+__all__ = ["VALUE_DTYPES", "Incidence", "read_incidence", "read_weights"]
 
 VALUE_DTYPES = (np.int8, np.int32, np.int64, np.float32, np.float64)
 
@@ -58,62 +64,6 @@ class Incidence:
         return v
 
 
-@dataclass(frozen=True)
-class Framework:
-    """The kind of array that g was: NumPy, torch on a device, or CuPy on a device."""
-
-    torch_device: Any = None
-    cupy_device: int | None = None
-
-    def from_numpy(self, array: npt.NDArray[Any]) -> Any:
-        """The array in this framework, on g's device."""
-        if self.cupy_device is not None:
-            cupy = import_module("cupy")
-            with cupy.cuda.Device(self.cupy_device):
-                return cupy.asarray(array)
-        if self.torch_device is None:
-            return array
-        return import_module("torch").from_numpy(array).to(self.torch_device)
-
-    def to_numpy(self, array: Any) -> npt.NDArray[np.float64]:
-        """Inverse of `from_numpy`."""
-        if self.cupy_device is not None:
-            array = array.get()
-        return np.asarray(array if self.torch_device is None else array.cpu())
-
-    def zeros(self, size: int) -> Any:
-        """(size,) float64, on g's device."""
-        return self._made("zeros", size, dtype="float64")
-
-    def arange(self, start: int, stop: int) -> Any:
-        """Integers, on g's device."""
-        return self._made("arange", start, stop, dtype="int64")
-
-    def _made(self, how: str, *args: int, dtype: str) -> Any:
-        if self.cupy_device is not None:
-            cupy = import_module("cupy")
-            with cupy.cuda.Device(self.cupy_device):
-                return getattr(cupy, how)(*args, dtype=dtype)
-        if self.torch_device is None:
-            return getattr(np, how)(*args, dtype=dtype)
-        torch = import_module("torch")
-        return getattr(torch, how)(*args, dtype=getattr(torch, dtype), device=self.torch_device)
-
-    def exp(self, array: Any) -> Any:
-        """exp of every entry."""
-        return np.exp(array) if self.torch_device is None else array.exp()
-
-
-def _is_torch(value: object) -> bool:
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
-
-
-def _is_cupy(value: object) -> bool:
-    """Whether it is an array or a sparse matrix of CuPy, which turns into NumPy or SciPy by get."""
-    return "cupy" in sys.modules and type(value).__module__.partition(".")[0] in ("cupy", "cupyx")
-
-
 def _is_scipy_sparse(value: object) -> bool:
     sparse = sys.modules.get("scipy.sparse")
     return sparse is not None and sparse.issparse(value)
@@ -130,53 +80,40 @@ def _check_real(array: npt.NDArray[Any], name: str) -> None:
         raise InvalidInputError(f"{name}: expected real numbers, got dtype {array.dtype}")
 
 
-def _torch_to_numpy(tensor: Any) -> npt.NDArray[Any]:
-    torch = sys.modules["torch"]
-    tensor = tensor.detach().cpu().resolve_neg().resolve_conj()
-    if tensor.dtype in (torch.bfloat16, torch.float16):
-        tensor = tensor.float()  # exact; NumPy has no bfloat16
-    array: npt.NDArray[Any] = tensor.numpy()
-    return array
+def read_weights(
+    g: Any, name: str = "g", *, flat: bool = False
+) -> tuple[npt.NDArray[Any], Framework]:
+    """One-dimensional real data as float32 or float64 NumPy array, and what it came as.
 
-
-def read_weights(g: Any, name: str = "g") -> tuple[npt.NDArray[Any], Framework]:
-    """One-dimensional real data as float32 or float64 NumPy array, and what it came as."""
-    device = None
-    if _is_torch(g):
-        if g.layout != sys.modules["torch"].strided:
-            raise InvalidInputError(f"{name}: expected a dense tensor, got layout {g.layout}")
-        device = g.device
-        if device.type == "meta":
-            raise InvalidInputError(f"{name}: expected a tensor with values, got one on 'meta'")
-        g = _torch_to_numpy(g)
-    cupy_device = None
-    if _is_cupy(g):
-        cupy_device = g.device.id
-        g = g.get()
-    try:
-        array = np.asarray(g)
-    except (RuntimeError, TypeError, ValueError) as error:
-        raise InvalidInputError(f"{name}: expected a 1-D array of numbers: {error}") from error
+    With `flat`, data of any shape, in row-major order.
+    """
+    array = to_numpy(g, name, "a 1-D array of numbers")
     _check_real(array, name)
+    if flat:
+        array = array.reshape(-1)
     if array.ndim != 1:
         raise InvalidInputError(f"{name}: expected a 1-D array, got shape {array.shape}")
     if array.dtype not in (np.float32, np.float64):
         array = array.astype(np.float32 if array.dtype == np.float16 else np.float64)
-    return np.ascontiguousarray(array), Framework(device, cupy_device)
+    return np.ascontiguousarray(array), framework_of(g)
 
 
 def read_incidence(B: Any, rows: int) -> Incidence:
     """B (p, H) from any of the forms that `solve` documents; `rows` is the length of g."""
     if isinstance(B, Incidence):
         return B
-    if _is_cupy(B):
+    if is_cupy(B):
         B = B.get()
     if isinstance(B, tuple | list) and _is_pair(B):
         return _from_lists(B[0], B[1], rows)
-    if _is_torch(B):
+    if is_torch(B):
         incidence = _from_torch(B)
     elif _is_scipy_sparse(B):
         incidence = _from_scipy(B)
+    elif is_jax_sparse(B):
+        row, column, values = coordinates(B)
+        order = np.lexsort((row, column))
+        incidence = _from_columns(B.shape[0], B.shape[1], column[order], row[order], values[order])
     else:
         incidence = _from_dense(B)
     if incidence.rows != rows:
@@ -221,10 +158,7 @@ def _from_lists(leaving: Sequence[Any], entering: Sequence[Any], rows: int) -> I
 
 def _index_list(item: Any, name: str, neuron: int, rows: int) -> npt.NDArray[np.int64]:
     where = f"B: {name}[{neuron}]"
-    try:
-        array = _torch_to_numpy(item) if _is_torch(item) else np.asarray(item)
-    except ValueError as error:
-        raise InvalidInputError(f"{where}: expected a 1-D list of row indices: {error}") from error
+    array = to_numpy(item, where, "a 1-D list of row indices")
     if array.size == 0:
         return np.empty(0, np.int64)
     if array.ndim != 1 or array.dtype.kind not in "iu":
@@ -306,25 +240,22 @@ def _from_torch(B: Any) -> Incidence:
     if B.device.type == "meta":
         raise InvalidInputError("B: expected a tensor with values, got one on 'meta'")
     if B.layout == torch.strided:
-        return _from_dense(_torch_to_numpy(B))
+        return _from_dense(torch_to_numpy(B))
     if B.dense_dim() != 0:
         raise InvalidInputError("B: expected a sparse matrix, got a hybrid of sparse and dense")
     B = B.detach()
     if B.layout == torch.sparse_csc:
         parts = (B.ccol_indices(), B.row_indices(), B.values())
-        return _compressed(tuple(B.shape), *map(_torch_to_numpy, parts))
+        return _compressed(tuple(B.shape), *map(torch_to_numpy, parts))
     coo = (B if B.layout == torch.sparse_coo else B.to_sparse_coo()).coalesce().cpu()
     row, column = coo.indices().numpy()
-    values = _torch_to_numpy(coo.values())
+    values = torch_to_numpy(coo.values())
     order = np.lexsort((row, column))
     return _from_columns(B.shape[0], B.shape[1], column[order], row[order], values[order])
 
 
 def _from_dense(B: Any) -> Incidence:
-    try:
-        array = np.asarray(B)
-    except ValueError as error:
-        raise InvalidInputError(f"B: expected a matrix (p, H): {error}") from error
+    array = to_numpy(B, "B", "a matrix (p, H)")
     _check_real(array, "B")
     if array.ndim != 2:
         raise InvalidInputError(

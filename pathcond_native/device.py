@@ -12,7 +12,6 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcond_native import _core
-from pathcond_native.arrays import Framework
 from pathcond_native.device_arrays import (
     Columns,
     DeviceArray,
@@ -21,6 +20,7 @@ from pathcond_native.device_arrays import (
     package_of,
 )
 from pathcond_native.errors import DeviceError, InvalidInputError
+from pathcond_native.frameworks import DeviceFramework
 
 __all__ = [
     "DeviceIncidence",
@@ -71,7 +71,9 @@ def incidence_on_device(B: Any, g: DeviceArray) -> DeviceIncidence | None:
     return DeviceIncidence(B, parts)
 
 
-def product_on_device(incidence: Any, u: DeviceArray, framework: Framework) -> DeviceArray | None:
+def product_on_device(
+    incidence: Any, u: DeviceArray, framework: DeviceFramework
+) -> DeviceArray | None:
     """B u, float64 (p,), on u's device, by B there or a `Graph`; None where only the host can."""
     if isinstance(incidence, DeviceIncidence):
         return package_of(u).product(incidence.matrix, incidence.parts, u)

@@ -12,8 +12,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from pathcond_native.arrays import VALUE_DTYPES, Framework
+from pathcond_native.arrays import VALUE_DTYPES
 from pathcond_native.errors import DeviceMemoryError, InvalidInputError
+from pathcond_native.frameworks import CuPy, DeviceFramework, Torch
 
 __all__ = [
     "Columns",
@@ -36,7 +37,7 @@ Columns = tuple[DeviceArray, DeviceArray, DeviceArray]
 class Package(Protocol):
     """What differs between the packages that g may come from."""
 
-    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, Framework]:
+    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, DeviceFramework]:
         """See `read_on_device`; the number of axes is checked there."""
 
     def widened(self, x: DeviceArray) -> DeviceArray:
@@ -68,7 +69,7 @@ class Package(Protocol):
 
 
 class _Torch:
-    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, Framework]:
+    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, DeviceFramework]:
         torch = sys.modules["torch"]
         if g.layout != torch.strided:
             raise InvalidInputError(f"{name}: expected a dense tensor, got layout {g.layout}")
@@ -77,7 +78,7 @@ class _Torch:
         g = g.detach().resolve_neg()
         if g.dtype not in (torch.float32, torch.float64, torch.bfloat16):
             g = g.to(torch.float32 if g.dtype == torch.float16 else torch.float64)
-        return g, Framework(torch_device=g.device)
+        return g, Torch(g.device)
 
     def widened(self, x: DeviceArray) -> DeviceArray:
         return x.double()
@@ -140,12 +141,12 @@ class _Torch:
 
 
 class _CuPy:
-    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, Framework]:
+    def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, DeviceFramework]:
         if g.dtype.kind not in "biuf":
             raise InvalidInputError(f"{name}: expected real numbers, got dtype {g.dtype}")
         if g.dtype not in (np.float32, np.float64):
             g = g.astype(np.float32 if g.dtype == np.float16 else np.float64)
-        return g, Framework(cupy_device=g.device.id)
+        return g, CuPy(g.device.id)
 
     def widened(self, x: DeviceArray) -> DeviceArray:
         return x.astype(np.float64)
@@ -210,7 +211,7 @@ def package_of(x: DeviceArray) -> Package:
     return _Torch() if torch is not None and isinstance(x, torch.Tensor) else _CuPy()
 
 
-def read_on_device(g: DeviceArray, name: str = "g") -> tuple[DeviceArray, Framework]:
+def read_on_device(g: DeviceArray, name: str = "g") -> tuple[DeviceArray, DeviceFramework]:
     """One-dimensional real data, left on its device, as float32, float64 or bfloat16."""
     if g.ndim != 1:
         raise InvalidInputError(f"{name}: expected a 1-D array, got shape {tuple(g.shape)}")

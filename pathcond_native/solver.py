@@ -48,13 +48,20 @@ def solve(
     Args:
         B: (p, H), +1 where the row's parameter leaves the neuron, -1 where it enters it. A SciPy
             sparse matrix or array of any format (CSC is read in place), a torch sparse or dense
-            tensor, a 2-D array, or a pair `(leaving, entering)` of row index lists per neuron.
+            tensor, a BCOO or BCSR matrix of JAX, a 2-D array of any kind that g may be, or a pair
+            `(leaving, entering)` of row index lists, or arrays, per neuron.
             Any finite real entries are allowed; -1, 0, +1 with at most one of each per row is the
             fast case. Repeated entries of a sparse matrix add up. A `RescalingGraph`, as `trace`
             returns it, is faster still: B is then never formed, and where no rows are equal g is
             read in place.
-        g: (p,), finite and non-negative, NumPy or torch, any real dtype. Results come back in the
-            same framework, dtype float64. With a `RescalingGraph` also a list of arrays, one per
+        g: (p,), finite and non-negative, any real dtype, bfloat16 among them: a list, or an array
+            of NumPy, torch, CuPy, JAX or another package that follows the array API standard, or
+            any object with `__dlpack__`. Results come back in the same framework on the same
+            device (NumPy for objects of which nothing else is known), in float64 where it has that:
+            JAX has float32 only, unless `jax_enable_x64` is set, see `SolveResult`. Values that
+            JAX traces, in jit or grad, have to come by `jax.pure_callback`. Arrays on the host are
+            read in place, read-only ones too; those of float16, integers and the like, or with
+            gaps, are copied. With a `RescalingGraph` also a list of arrays, one per
             parameter of the model, or an iterator of such arrays. An iterator's arrays are summed
             where rows of B are equal (all taps of a kernel, all inputs of a first layer) and
             dropped before the next is asked for; of those in which no rows are equal, or an entry
@@ -80,8 +87,9 @@ def solve(
             [1/max_scale, max_scale], so that a parameter changes by at most a factor
             max_scale per entry of its row of B. Neurons at an edge that F pushes against it do not
             count in gradients. Default: no bound.
-        u0: (H,) starting point, default 0, within what `max_scale` allows. "auto" and "newton"
-            leave one that is far (beyond 100) and worse than 0 for 0.
+        u0: (H,) starting point, an array of any kind that g may be, default 0, within what
+            `max_scale` allows. "auto" and "newton" leave one that is far (beyond 100) and worse
+            than 0 for 0.
         threads: worker threads at most, default all that the process may use. The result does not
             depend on it.
         callback: called after every sweep as callback(sweep, objective, gradient_norm), the
@@ -142,7 +150,6 @@ def solve(
     except _core.InvalidInput as error:
         raise InvalidInputError(str(error)) from None
     return SolveResult(
-        u=framework.from_numpy(u),
         objective=solution.objective,
         initial_objective=solution.initial_objective,
         gradient_norm=solution.gradient_norm,
@@ -155,6 +162,7 @@ def solve(
         merged_rows=solution.merged_rows,
         seconds=dict(solution.seconds),
         history=solution.history,
+        _u=u,
         _incidence=incidence,
         _framework=framework,
     )

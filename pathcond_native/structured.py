@@ -10,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from pathcond_native import _core
-from pathcond_native.arrays import Framework, read_weights
+from pathcond_native.arrays import read_weights
 from pathcond_native.device import solve_on_device
 from pathcond_native.device_arrays import alike, copied, on_device, read_on_device
 from pathcond_native.errors import InvalidInputError
+from pathcond_native.frameworks import Framework, to_numpy
 
 __all__ = [
     "Graph",
@@ -106,9 +107,7 @@ def read_parts(graph: Graph, g: Any) -> tuple[list[Part], Framework]:
         return _read_tensors(graph, g, reduce=True)
     # A list of NumPy scalars is one array; a list of arrays may hold parameters of shape ().
     tensors = g if isinstance(g, (list, tuple)) else ()
-    shapes = [
-        x.sums.shape if isinstance(x, Reduced) else getattr(x, "shape", None) for x in tensors
-    ]
+    shapes = [_shape(x) for x in tensors]
     if None not in shapes and any(shapes):
         return _read_tensors(graph, g, reduce=False)
     whole, framework = read_on_device(g) if on_device(g) else read_weights(g)
@@ -118,6 +117,15 @@ def read_parts(graph: Graph, g: Any) -> tuple[list[Part], Framework]:
         )
     rows_of = [slice(None)] if graph.panels is None else [part for part, _ in graph.panels]
     return [whole[part] for part in rows_of], framework
+
+
+def _shape(part: Any) -> Any:
+    """Of an array or sums; None for what is neither."""
+    if isinstance(part, Reduced):
+        return part.sums.shape
+    if not hasattr(part, "shape") and hasattr(part, "__dlpack__"):
+        return to_numpy(part, "g", "arrays").shape
+    return getattr(part, "shape", None)
 
 
 def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list[Part], Framework]:
@@ -130,11 +138,14 @@ def _read_tensors(graph: Graph, g: Iterable[Any], *, reduce: bool) -> tuple[list
             sizes.append(tensor.sums.size * tensor.multiplicity)
             framework = tensor.framework
             continue
-        if not hasattr(tensor, "reshape"):
+        if not (hasattr(tensor, "__array__") or hasattr(tensor, "__dlpack__")):
             raise InvalidInputError(f"g[{i}]: expected an array, got {type(tensor).__name__}")
-        read = read_on_device if on_device(tensor) else read_weights
-        flat = tensor if getattr(tensor, "is_sparse", False) else tensor.reshape(-1)
-        array, framework = read(flat, f"g[{i}]")
+        array: Any
+        if on_device(tensor):
+            flat = tensor if getattr(tensor, "is_sparse", False) else tensor.reshape(-1)
+            array, framework = read_on_device(flat, f"g[{i}]")
+        else:
+            array, framework = read_weights(tensor, f"g[{i}]", flat=True)
         sizes.append(len(array))
         fits = panels is not None and sizes == expected[: i + 1]
         reduce_it = reduce and fits and not on_device(array)

@@ -15,7 +15,7 @@ from scipy.sparse import coo_array, csc_array
 from torch import Tensor, nn
 
 from .. import _core
-from ..arrays import Framework
+from ..frameworks import Framework
 from ..result import SolveResult
 from ..structured import Panel
 from .biases import biases
@@ -80,7 +80,6 @@ class Equalisation:
         enter, leave = (np.bincount(column[B.data * sign > 0], minlength=H) for sign in (-1, 1))
         converged = left <= tol
         return SolveResult(
-            u=u,
             objective=float(history[-1]),
             initial_objective=float(history[0]),
             gradient_norm=left,
@@ -93,6 +92,7 @@ class Equalisation:
             merged_rows=len(self._log_size),
             seconds={},
             history=history,
+            _u=u,
             _incidence=self._graph,
             _framework=Framework(),
         )

@@ -9,9 +9,9 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from ..arrays import Framework
 from ..device_arrays import on_device
 from ..errors import InvalidInputError
+from ..frameworks import Torch
 from ..structured import Reduced, reduced
 from .graph import RescalingGraph
 from .scaled import extremes, shift
@@ -44,7 +44,7 @@ def reduced_parts(
     reductions: dict[int, Reduced] = {}
     found: dict[int, tuple[Tensor, int]] = {}
     panels = graph.panels if reduce else None
-    framework = Framework(torch_device=device)
+    framework = Torch(device)
 
     def ready(number: int, value: Tensor, exponent: int) -> None:
         if panels is not None and value.device.type == "cpu" and not on_device(value):

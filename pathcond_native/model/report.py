@@ -266,7 +266,7 @@ def report_of(
         part = scales[group.start : group.start + group.size]
         low, high = float(part.min()), float(part.max())
         groups.append(GroupReport(group.name, group.size, low, high, part))
-    frozen, u = (result._framework.to_numpy(x) for x in (result.frozen, result.u))
+    frozen = result._framework.to_numpy(result.frozen)
     # `solve` stays a rounding below the bound.
     farthest = math.inf if max_scale is None else 2.0 * math.log(max_scale) * (1 - 1e-12)
     idle = [int(frozen[x.start : x.start + x.size].sum()) for x in graph.groups]
@@ -285,7 +285,7 @@ def report_of(
         result=result,
         nothing_because=problem.all_idle if frozen.all() else None,
         max_scale=max_scale,
-        held=int((np.abs(u[~frozen.astype(bool)]) >= farthest).sum()),
+        held=int((np.abs(result._u[~frozen.astype(bool)]) >= farthest).sum()),
         idle=tuple(
             Pinned(group.name, n, problem.idle)
             for group, n in zip(graph.groups, idle, strict=True)

@@ -161,8 +161,9 @@ def rescale_(
         with clock.stage("solve"):
             result = wanted.solve(**options)
         with clock.stage("evaluate"):
-            u = result._framework.to_numpy(result.u)
-            log2 = exponents(u, strength, round_to, math.inf if max_scale is None else max_scale)
+            log2 = exponents(
+                result._u, strength, round_to, math.inf if max_scale is None else max_scale
+            )
             reached = result
             if strength != 1.0 or round_to:  # where the network is now: no sweep from there
                 reached = wanted.solve(u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
