@@ -36,7 +36,7 @@ class Equalisation:
     def __init__(self, model: nn.Module, graph: RescalingGraph) -> None:
         self._graph = graph
         skipped = biases(graph.program)
-        parameters = {
+        parameters: dict[int, Tensor] = {
             number: x
             for number, x in enumerate(model.parameters())
             if number not in skipped and graph.columns(number) is not None
