@@ -22,11 +22,14 @@ _PAGE = """\
 <html lang="en">
 <head>
 <meta charset="utf-8">
+<meta name="viewport" content="width=device-width">
 <meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'">
 <title>{title}</title>
 <style>
 body {{ font-family: sans-serif; max-width: 62em; margin: 2em auto; padding: 0 1em; }}
-table {{ border-collapse: collapse; margin: 1em 0; }}
+h1, td {{ overflow-wrap: anywhere; }}
+pre {{ white-space: pre-wrap; font-size: larger; }}
+table {{ border-collapse: collapse; margin: 2em 0; }}
 th, td {{ text-align: left; padding: 0.15em 1.2em 0.15em 0; vertical-align: top; }}
 th {{ border-bottom: 1px solid; }}
 svg {{ max-width: 100%; height: auto; }}
@@ -35,6 +38,9 @@ svg {{ max-width: 100%; height: auto; }}
 <body>
 <h1>{title}</h1>
 {fragment}
+<p>What enters a neuron is multiplied by its factor λ, what leaves it is divided: the function
+stays. Channels that are not rescaled keep λ = 1. diag(G) is the diagonal of the path kernel; the
+criterion pathcond brings its entries together, and a common factor of them does not count.</p>
 </body>
 </html>
 """
@@ -47,11 +53,11 @@ def page(report: RescaleReport, title: str) -> str:
 
 def fragment(report: RescaleReport) -> str:
     """The report's tables, and its pictures where matplotlib is installed."""
-    summary = "<br>\n".join(escape(line) for line in report.summary())
+    summary = escape("\n".join(report.summary()))
     layers = [(g.name, str(g.size), g.range) for g in report.groups]
     pinned = pinned_rows((*report.pinned, *report.idle))
     parts = [
-        f"<p>{summary}</p>",
+        f"<pre>{summary}</pre>",
         _svg(report) if report.result is not None and find_spec("matplotlib") else "",
         _table(("layer", "neurons", "factors λ"), layers),
         _table(PINNED, pinned),
