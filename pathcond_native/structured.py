@@ -84,16 +84,23 @@ class WholeNeededError(InvalidInputError):
     """g in parts does not do: B itself has to be formed."""
 
 
-def reduced(panel: Panel, part: npt.NDArray[Any]) -> Reduced | None:
-    """The sums over a part of g; None if there are none, or an entry is not positive."""
+def reduced(panel: Panel, part: npt.NDArray[Any], *, ordered: bool = False) -> Reduced | None:
+    """The sums over a part of g; None if there are none, or an entry is not positive.
+
+    With `ordered`, a part in which no rows are equal is laid out as the solver reads it in place.
+    """
     view = panel.view(part)
     sides = [
         ids[:, :1] if len(ids) == 1 and ids.max(initial=-1) < 0 else ids
         for ids in (panel.entered, panel.left)
     ]
     enters, leaves = (ids.shape[1] for ids in sides)
-    if view.size == 0 or view.shape == (len(view), enters, leaves, 1, 1):
+    if view.size == 0:
         return None
+    if view.shape == (len(view), enters, leaves, 1, 1):
+        if not ordered or not view.min() > 0:
+            return None
+        return Reduced(np.ascontiguousarray(view, np.float64), sides[0], sides[1], 1)
     sums = _core.reduce(view, enters < view.shape[1], leaves < view.shape[2])
     if sums is None:
         return None

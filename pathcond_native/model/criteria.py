@@ -8,6 +8,7 @@ from typing import Any, Literal, Protocol, get_args
 import torch
 from torch import Tensor, nn
 
+from ..errors import InvalidInputError
 from ..result import SolveResult
 from ..solver import solve
 from ..structured import Reduced, WholeNeededError
@@ -15,7 +16,7 @@ from .diag_g import diag_g, reduced_diag_g
 from .equalise import Equalisation
 from .graph import RescalingGraph
 from .inputs import ExampleInputs
-from .parts import Ready, reduced_parts
+from .parts import Keep, Ready, reduced_parts
 from .scaled import normalise
 
 __all__ = ["CRITERIA", "Criterion", "Problem", "problem"]
@@ -41,17 +42,31 @@ class Problem(Protocol):
 
 
 def problem(
-    criterion: Criterion, model: nn.Module, example_inputs: ExampleInputs, graph: RescalingGraph
+    criterion: Criterion,
+    model: nn.Module,
+    example_inputs: ExampleInputs,
+    graph: RescalingGraph,
+    keep: Keep | None = None,
 ) -> Problem:
-    """What a criterion needs of a model with finite parameters, which stays as it is."""
+    """What a criterion needs of a model with finite parameters, which stays as it is.
+
+    With `keep`, see `reduced_parts`, at most a few tensors of the size of a parameter are in memory
+    at a time.
+
+    Raises:
+        InvalidInputError: with `keep`, that is not possible; solving may also find that.
+    """
+    if keep is not None and (criterion == "cle" or graph.panels is None):
+        raise _all_at_once()
     if criterion == "cle":
         return _Ranges(model, graph)
     if criterion == "enorm":
         return _Sums(
             graph,
             criterion,
-            _squares(model, graph, reduce=True),
+            _squares(model, graph, reduce=True, keep=keep),
             lambda: _squares(model, graph, reduce=False),
+            keep is None,
             "all parameters that could be rescaled are 0",
             "all that enters it, or all that leaves it, is 0",
             _ONE_SIDED,
@@ -59,8 +74,9 @@ def problem(
     return _Sums(
         graph,
         criterion,
-        reduced_diag_g(model, graph),
+        reduced_diag_g(model, graph, keep),
         lambda: diag_g(model, example_inputs, graph=graph),
+        keep is None,
         "no path reaches an output",
         "no path to an output goes through it",
         "no path to an output goes through a rescalable neuron",
@@ -76,11 +92,13 @@ class _Sums:
         criterion: Literal["pathcond", "enorm"],
         g: list[Tensor | Reduced],
         whole: Callable[[], Any],
+        may_be_whole: bool,
         nothing: str,
         idle: str,
         all_idle: str,
     ) -> None:
         self._graph, self._criterion, self._whole = graph, criterion, whole
+        self._may_be_whole = may_be_whole
         self._g: Any = g
         present = any(isinstance(part, Reduced) or bool(part.any()) for part in g)
         self.nothing = None if present else nothing
@@ -89,7 +107,9 @@ class _Sums:
     def solve(self, **options: Any) -> SolveResult:
         try:
             return solve(self._graph, self._g, criterion=self._criterion, **options)
-        except WholeNeededError:
+        except WholeNeededError as error:
+            if not self._may_be_whole:
+                raise _all_at_once() from error
             self._g = self._whole()
             return solve(self._graph, self._g, criterion=self._criterion, **options)
 
@@ -109,7 +129,17 @@ class _Ranges:
         return self._ranges.solve(**{k: x for k, x in options.items() if k in names})
 
 
-def _squares(model: nn.Module, graph: RescalingGraph, *, reduce: bool) -> list[Tensor | Reduced]:
+def _all_at_once() -> InvalidInputError:
+    return InvalidInputError(
+        "model: this criterion needs all weights of this model at once, which does not go tensor "
+        "by tensor (cle does, and pathcond and enorm where channels are multiplied, or a layer "
+        "writes to what it reads); load it into memory instead"
+    )
+
+
+def _squares(
+    model: nn.Module, graph: RescalingGraph, *, reduce: bool, keep: Keep | None = None
+) -> list[Tensor | Reduced]:
     """The squares of all parameters that a neuron may rescale; others are 0."""
     parameters = list(model.parameters())
 
@@ -120,4 +150,4 @@ def _squares(model: nn.Module, graph: RescalingGraph, *, reduce: bool) -> list[T
                 ready(number, root.square(), 2 * exponent)
 
     device = parameters[0].device if parameters else torch.device("cpu")
-    return reduced_parts(graph, produce, device, reduce=reduce)
+    return reduced_parts(graph, produce, device, reduce=reduce, keep=keep)

@@ -15,7 +15,7 @@ from ..structured import Reduced
 from .graph import RescalingGraph, check_graph
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .lift import Lift
-from .parts import aligned, reduced_parts
+from .parts import Keep, aligned, reduced_parts
 from .scaled import TooWideError
 from .trace import trace
 
@@ -75,7 +75,9 @@ def diag_g(
     return g
 
 
-def reduced_diag_g(model: nn.Module, graph: RescalingGraph) -> list[Tensor | Reduced]:
+def reduced_diag_g(
+    model: nn.Module, graph: RescalingGraph, keep: Keep | None = None
+) -> list[Tensor | Reduced]:
     """diag(G) per parameter, for `solve(graph, ...)`: as sums where rows of B are equal.
 
     Each parameter's part is summed as soon as it is known, and dropped. Sums and what is kept are
@@ -87,15 +89,17 @@ def reduced_diag_g(model: nn.Module, graph: RescalingGraph) -> list[Tensor | Red
     Args:
         model: with finite parameters.
         graph: of the model.
+        keep: takes what is to be kept; then no squared parameter is held longer than it is used.
     """
+    frugal = keep is not None
     if _single_suffices(model):
         try:
-            lift = Lift(graph, model, torch.float32, guarded=True)
-            return reduced_parts(graph, lift.differentiate, lift.device)
+            lift = Lift(graph, model, torch.float32, guarded=True, frugal=frugal)
+            return reduced_parts(graph, lift.differentiate, lift.device, keep=keep)
         except (TooWideError, InvalidInputError):
             pass
-    lift = Lift(graph, model, torch.float64)
-    return reduced_parts(graph, lift.differentiate, lift.device)
+    lift = Lift(graph, model, torch.float64, frugal=frugal)
+    return reduced_parts(graph, lift.differentiate, lift.device, keep=keep)
 
 
 def _single_suffices(model: nn.Module) -> bool:

@@ -14,16 +14,25 @@ from .graph import RescalingGraph
 from .program import Step, Value
 from .repeats import in_full
 from .rules import RULES
-from .scaled import Scaled, Tape
+from .scaled import Scaled, Tape, normalise
+from .state import write
 
 __all__ = ["Lift"]
 
 
 class Lift:
-    """The lifted network: values by index, computed step by step on a tape."""
+    """The lifted network: values by index, computed step by step on a tape.
+
+    With `frugal`, squared parameters are computed anew for every use instead of being kept.
+    """
 
     def __init__(
-        self, graph: RescalingGraph, model: nn.Module, dtype: torch.dtype, guarded: bool = False
+        self,
+        graph: RescalingGraph,
+        model: nn.Module,
+        dtype: torch.dtype,
+        guarded: bool = False,
+        frugal: bool = False,
     ) -> None:
         self.tape = Tape(guarded)
         self._graph = graph
@@ -32,6 +41,7 @@ class Lift:
         self._buffers = dict(model.named_buffers(remove_duplicate=False))
         self.device = self._parameters[0].device if self._parameters else torch.device("cpu")
         self._dtype = dtype
+        self._frugal = frugal
         self._real: dict[int, Tensor] = {}
         self._lifted: dict[int, Scaled] = {}
         self._in_full: dict[int, Scaled] = {}
@@ -107,10 +117,7 @@ class Lift:
         index = self._program.parameter_of.get(value.index)
         if index is not None:
             if index not in self._squares:
-                copy = self._parameters[index].to(self.device, self._dtype, copy=True)
-                self._squares[index] = self.tape.variable(
-                    *self.tape.square(copy), partial(self._ready, index)
-                )
+                self._squares[index] = self._squared(index)
             return self._squares[index]
         if not self.is_static(value):
             return self.ones(value)
@@ -118,6 +125,16 @@ class Lift:
         if step is not None and number in self._graph.partition.carried:
             return dict(self._results(step))[value.index]
         return self.squared(self.real(value))
+
+    def _squared(self, index: int) -> Scaled:
+        def square() -> tuple[Tensor, int]:
+            copy = self._parameters[index].to(self.device, self._dtype, copy=True)
+            return self.tape.square(copy)
+
+        x = self.tape.variable(*square(), partial(self._ready, index))
+        if self._frugal:
+            self.tape.lent.lend(x.value, lambda value: write(value, normalise(*square())[0]))
+        return x
 
     def _results(self, step: Step) -> list[tuple[int, Scaled]]:
         """Lifted outputs of a step by value index, by its rule."""

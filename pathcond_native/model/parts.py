@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import torch
@@ -16,10 +16,13 @@ from ..structured import Reduced, reduced
 from .graph import RescalingGraph
 from .scaled import extremes, shift
 
-__all__ = ["Ready", "aligned", "reduced_parts"]
+__all__ = ["Keep", "Ready", "aligned", "reduced_parts"]
 
 Ready = Callable[[int, Tensor, int], None]
 """Takes the number of a parameter, and value · 2^exponent of its shape."""
+
+Keep = Callable[[Tensor], Tensor]
+"""The same float64 numbers, in memory or elsewhere."""
 
 
 def reduced_parts(
@@ -28,6 +31,7 @@ def reduced_parts(
     device: torch.device,
     *,
     reduce: bool = True,
+    keep: Keep | None = None,
 ) -> list[Tensor | Reduced]:
     """Weights in float64 per parameter, for `solve(graph, ...)`.
 
@@ -37,26 +41,36 @@ def reduced_parts(
         device: of the weights.
         reduce: sum where rows of B are equal, as soon as a parameter's weights are known, and drop
             them.
+        keep: takes what is to be kept of every parameter; by default it stays in memory.
 
     Raises:
         InvalidInputError: a weight is negative or not finite.
     """
     reductions: dict[int, Reduced] = {}
     found: dict[int, tuple[Tensor, int]] = {}
+    spans: list[list[int]] = []
     panels = graph.panels if reduce else None
     framework = Torch(device)
 
     def ready(number: int, value: Tensor, exponent: int) -> None:
         if panels is not None and value.device.type == "cpu" and not on_device(value):
-            reduction = reduced(panels[number][1], value.reshape(-1).numpy())
+            flat, ordered = value.reshape(-1).numpy(), keep is not None
+            reduction = reduced(panels[number][1], flat, ordered=ordered)
             if reduction is not None:
                 reductions[number] = reduction
                 value = torch.from_numpy(reduction.sums)
-        found[number] = value.double(), exponent
+        value = value.double()
+        spans.append(_span(value, exponent))
+        if keep is not None:
+            if _fits(spans[-1:], value.dtype):
+                value, exponent = shift(value, exponent), 0
+            value = keep(value)
+        found[number] = value, exponent
 
     produce(ready)
-    for number, value in zip(found, aligned(list(found.values())), strict=True):
-        found[number] = value, 0
+    kept = list(found.values())
+    for number, (old, _), value in zip(found, kept, aligned(kept, spans), strict=True):
+        found[number] = (value if keep is None or value is old else keep(value)), 0
     parts: list[Tensor | Reduced] = []
     for number, info in enumerate(graph.parameters):
         if number in reductions:
@@ -69,24 +83,34 @@ def reduced_parts(
     return parts
 
 
-def aligned(gradients: list[tuple[Tensor, int]]) -> list[Tensor]:
+def aligned(
+    gradients: list[tuple[Tensor, int]], spans: list[list[int]] | None = None
+) -> Iterator[Tensor]:
     """value · 2^exponent, all moved by one power of two only if some entry leaves the range.
+
+    `spans` is what `_span` says of each.
 
     Raises:
         InvalidInputError: an entry is not finite.
     """
     dtype = gradients[0][0].dtype if gradients else torch.float64
-    limit = math.frexp(torch.finfo(dtype).max)[1] - 40  # headroom for the sum over g
-    spans = [span for value, exponent in gradients for span in _span(value, exponent)]
-    smallest, largest = min(spans, default=0), max(spans, default=0)
-    if -limit <= smallest and largest <= limit:
-        return [shift(value, exponent) for value, exponent in gradients]
-    moved = [shift(value, exponent + limit - largest) for value, exponent in gradients]
+    spans = [_span(*x) for x in gradients] if spans is None else spans
+    if _fits(spans, dtype):
+        yield from (shift(value, exponent) for value, exponent in gradients)
+        return
+    up = _limit(dtype) - max(x for span in spans for x in span)
     tiny = torch.finfo(dtype).tiny
-    return [
-        torch.where(value > 0, x.clamp_min(tiny), x)
-        for (value, _), x in zip(gradients, moved, strict=True)
-    ]
+    for value, exponent in gradients:
+        yield torch.where(value > 0, shift(value, exponent + up).clamp_min(tiny), value)
+
+
+def _limit(dtype: torch.dtype) -> int:
+    return math.frexp(torch.finfo(dtype).max)[1] - 40  # headroom for the sum over g
+
+
+def _fits(spans: list[list[int]], dtype: torch.dtype) -> bool:
+    limit = _limit(dtype)
+    return all(-limit <= x <= limit for span in spans for x in span)
 
 
 def _span(value: Tensor, exponent: int) -> list[int]:

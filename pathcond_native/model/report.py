@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from .criteria import Criterion, Problem
+from .criteria import Criterion
+from .found import Found
 from .graph import RescalingGraph
 from .groups import Pinned, Unsupported
 from .spread import Spread
@@ -248,17 +249,15 @@ def nothing_done(
 def report_of(
     criterion: Criterion,
     graph: RescalingGraph,
-    result: SolveResult,
+    found: Found,
     max_scale: float | None,
-    log2: npt.NDArray[np.float64],
-    reached: SolveResult,
     verification: Verification,
     underflow: dict[str, int],
     seconds: dict[str, float],
-    problem: Problem,
-    spread: tuple[Spread, ...] | None,
+    spread: tuple[Spread, ...] | None = None,
 ) -> RescaleReport:
-    """The report on a rescaling by 2^log2, with what the solver found and what was reached."""
+    """The report on a rescaling that was applied."""
+    result, log2 = found.result, found.log2
     with np.errstate(over="ignore", under="ignore"):
         scales = np.exp2(log2)
     groups = []
@@ -276,18 +275,18 @@ def report_of(
         groups=tuple(groups),
         pinned=graph.pinned,
         unsupported=graph.unsupported,
-        objective=reached.objective,
+        objective=found.objective,
         initial_objective=result.initial_objective,
-        gradient_norm=reached.gradient_norm,
+        gradient_norm=found.gradient_norm,
         verification=verification,
         underflow=underflow,
         seconds=seconds,
         result=result,
-        nothing_because=problem.all_idle if frozen.all() else None,
+        nothing_because=found.all_idle if frozen.all() else None,
         max_scale=max_scale,
         held=int((np.abs(result._u[~frozen.astype(bool)]) >= farthest).sum()),
         idle=tuple(
-            Pinned(group.name, n, problem.idle)
+            Pinned(group.name, n, found.idle)
             for group, n in zip(graph.groups, idle, strict=True)
             if n
         ),

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
 import numpy as np
@@ -18,7 +16,9 @@ from ..errors import InvalidInputError, VerificationError
 from ..memory import exhaustion_told
 from ..solver import check_solve_options
 from .apply import derived_refreshed, rescaled_values, underflowed
+from .clock import Clock
 from .criteria import CRITERIA, Criterion, problem
+from .found import Found
 from .graph import RescalingGraph, check_graph
 from .inputs import (
     Call,
@@ -32,6 +32,7 @@ from .inputs import (
 from .interruptions import Interruptions
 from .mappings import check_writable
 from .optimizer_state import Moving, moved_values, moving_tensors
+from .parts import Keep
 from .proof import is_rounding
 from .report import RescaleReport, Verification, nothing_done, report_of
 from .rounding import RoundTo, check_round_to, exponents
@@ -40,7 +41,7 @@ from .state import copied, kept, restored_on_error, same_bits, write
 from .trace import trace
 from .verify import changes, mode_of, observe, runs, tolerance
 
-__all__ = ["rescale", "rescale_"]
+__all__ = ["check_options", "find_scales", "rescale", "rescale_"]
 
 
 @exhaustion_told("rescale_")
@@ -125,8 +126,8 @@ def rescale_(
         After any exception the model and the optimiser have the bits they had before. Ctrl-C can
         also come when all is done: they are then rescaled entirely.
     """
-    bounds: dict[str, Any] = {"max_scale": max_scale, "threads": threads}
-    options = {"method": method, "tol": tol, "max_sweeps": max_sweeps, **bounds}
+    options: dict[str, Any] = {"method": method, "tol": tol, "max_sweeps": max_sweeps}
+    options |= {"max_scale": max_scale, "threads": threads}
     check_options(criterion, strength, round_to, verify, options)
     if optimizer is None and powers is not None:
         raise InvalidInputError("powers: expected None where no optimizer is given")
@@ -139,7 +140,7 @@ def rescale_(
     named = [(f"model: parameter '{name}'", x) for name, x in model.named_parameters()]
     check_writable([*named, *((f"optimizer: {x.name}", x.tensor) for x in moving)])
     state, parameters = [x.tensor for x in moving], list(model.parameters())
-    clock = _Clock()
+    clock = Clock()
     with (
         Interruptions() as interruptions,
         torch.inference_mode(False),
@@ -152,26 +153,17 @@ def rescale_(
             with clock.stage("trace"):
                 graph = trace(model, example_inputs)
         check_graph(graph, model)
-        if not graph.neurons:
-            return nothing_done(criterion, graph, clock.seconds, "it has no rescalable neuron")
-        with clock.stage("diag_g" if criterion == "pathcond" else "weights"):
-            wanted = problem(criterion, model, example_inputs, graph)
-        if wanted.nothing is not None:
-            return nothing_done(criterion, graph, clock.seconds, wanted.nothing)
-        with clock.stage("solve"):
-            result = wanted.solve(**options)
-        with clock.stage("evaluate"):
-            log2 = exponents(
-                result._u, strength, round_to, math.inf if max_scale is None else max_scale
-            )
-            reached = result
-            if strength != 1.0 or round_to:  # where the network is now: no sweep from there
-                reached = wanted.solve(u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
+        found = find_scales(
+            model, example_inputs, graph, criterion, strength, round_to, options, clock
+        )
+        if isinstance(found, str):
+            return nothing_done(criterion, graph, clock.seconds, found)
+        log2 = found.log2
         exact = round_to is not None
-        found = None
+        measured = None
         if spread:
             with clock.stage("spread"):
-                found = spreads(model, graph, log2)
+                measured = spreads(model, graph, log2)
         moves = list(zip(moving, originals[len(parameters) :], strict=True))
         if verify:
             verification, underflow = _apply_and_verify(
@@ -184,16 +176,54 @@ def rescale_(
         return report_of(
             criterion,
             graph,
-            result,
+            found,
             max_scale,
-            log2,
-            reached,
             verification,
             underflow,
             clock.seconds,
-            wanted,
-            found,
+            measured,
         )
+
+
+def find_scales(
+    model: nn.Module,
+    example_inputs: ExampleInputs,
+    graph: RescalingGraph,
+    criterion: Criterion,
+    strength: float,
+    round_to: RoundTo | None,
+    options: Mapping[str, Any],
+    clock: Clock,
+    keep: Keep | None = None,
+) -> Found | str:
+    """The scales of a model with finite parameters, which stays as it is.
+
+    Args:
+        model, example_inputs, graph, criterion, strength, round_to: as for `rescale_`.
+        options: those of `solve`: method, tol, max_sweeps, max_scale, threads.
+        clock: gets the stages.
+        keep: as for `problem`.
+
+    Returns:
+        The scales, or why nothing can be rescaled.
+    """
+    if not graph.neurons:
+        return "it has no rescalable neuron"
+    with clock.stage("diag_g" if criterion == "pathcond" else "weights"):
+        wanted = problem(criterion, model, example_inputs, graph, keep)
+    if wanted.nothing is not None:
+        return wanted.nothing
+    with clock.stage("solve"):
+        result = wanted.solve(**options)
+    with clock.stage("evaluate"):
+        max_scale = math.inf if options["max_scale"] is None else options["max_scale"]
+        log2 = exponents(result._u, strength, round_to, max_scale)
+        reached = result
+        if strength != 1.0 or round_to:  # where the network is now: no sweep from there
+            bounds = {name: options[name] for name in ("max_scale", "threads")}
+            reached = wanted.solve(u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
+    objective, gradient_norm = reached.objective, reached.gradient_norm
+    return Found(result, log2, objective, gradient_norm, wanted.idle, wanted.all_idle)
 
 
 @exhaustion_told("rescale")
@@ -279,7 +309,7 @@ def _apply_and_verify(
     originals: list[Tensor],
     moving: list[tuple[Moving, Tensor]],
     call: Call,
-    clock: _Clock,
+    clock: Clock,
 ) -> tuple[Verification, dict[str, int]]:
     wanted = runs(call)
     with clock.stage("observe"):
@@ -302,16 +332,3 @@ def _apply_and_verify(
     seen = tuple(observation.run for observation in before)
     verification = Verification(seen, max(change.error for change in found), bool(failed))
     return verification, underflow
-
-
-class _Clock:
-    """Seconds per stage."""
-
-    def __init__(self) -> None:
-        self.seconds: dict[str, float] = {}
-
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        start = time.perf_counter()
-        yield
-        self.seconds[name] = time.perf_counter() - start

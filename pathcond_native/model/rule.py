@@ -46,7 +46,8 @@ def moves(f: Move, argument: str = "self") -> Rule:
 
     def lift(lift: Lift, step: Step) -> Scaled | Sequence[Scaled]:
         x = lift[step[argument]]
-        several = f(step, x.value)
+        with lift.tape.lent.present([x.value]):
+            several = f(step, x.value)
         if isinstance(several, Tensor):
             return x.map(lambda t: _single(f(step, t)))
         return [x.map(partial(_one, f, step, i)) for i in range(len(several))]

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from .lent import Lent
 from .repeats import Repeat
 
 __all__ = ["Scaled", "Tape", "TooWideError", "extremes", "normalise", "shift"]
@@ -122,9 +123,11 @@ class Tape:
     """Records operations on `Scaled` tensors and replays them backward.
 
     A `guarded` one raises `TooWideError` where an entry other than 0 could become 0 or lose digits.
+    Values that are `lent` have entries only while an operation on them runs, forward or backward.
     """
 
     def __init__(self, guarded: bool = False) -> None:
+        self.lent = Lent()
         self._guarded = guarded
         self._replays: list[Callable[[], None]] = []
         self._variables: list[Scaled] = []
@@ -190,9 +193,10 @@ class Tape:
     ) -> Scaled:
         """f(operands), for an f that is linear in all of them together (sum, concatenation)."""
         top = max(x.exponent for x in operands)
-        aligned = [self._shifted(x, top) for x in operands]
         n = len(operands)
-        return self._record(lambda *xs: f(xs), operands, aligned, top, [0] * n, [1.0] * n)
+        with self.lent.present(x.value for x in operands):
+            aligned = [self._shifted(x, top) for x in operands]
+            return self._record(lambda *xs: f(xs), operands, aligned, top, [0] * n, [1.0] * n)
 
     def _record(
         self,
@@ -212,18 +216,20 @@ class Tape:
             for x, v in zip(operands, values, strict=True)
         ]
         wanted = [i for i, x in enumerate(operands) if x.differentiable]
-        with torch.enable_grad():
-            raw = f(*leaves)
-        result = self._scaled(raw.detach(), exponent, bool(wanted))
+        with self.lent.present(leaves):
+            with torch.enable_grad():
+                raw = f(*leaves)
+            result = self._scaled(raw.detach(), exponent, bool(wanted))
 
         def replay() -> None:
             if result.gradient is not None:
                 upstream, result.gradient = result.gradient, None
                 for i in wanted:
                     self._guard(upstream.smallest, derivative_factors[i])
-                gradients = torch.autograd.grad(
-                    raw, [leaves[i] for i in wanted], upstream.value, allow_unused=True
-                )
+                with self.lent.present(leaves):
+                    gradients = torch.autograd.grad(
+                        raw, [leaves[i] for i in wanted], upstream.value, allow_unused=True
+                    )
                 for i, gradient in zip(wanted, gradients, strict=True):
                     if gradient is not None:
                         exponent = upstream.exponent + derivative_exponents[i]

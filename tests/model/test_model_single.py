@@ -26,9 +26,9 @@ def used(monkeypatch):
     dtypes = []
 
     class Spy(Lift):
-        def __init__(self, graph, model, dtype, guarded=False):
+        def __init__(self, graph, model, dtype, **options):
             dtypes.append(dtype)
-            super().__init__(graph, model, dtype, guarded)
+            super().__init__(graph, model, dtype, **options)
 
     monkeypatch.setattr(module, "Lift", Spy)
     monkeypatch.setattr(module, "_WORTHWHILE", 0)
