@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from pathcond_native.errors import OutOfMemoryError, PathcondError
 
-__all__ = ["exhaustion_told", "ran_out"]
+__all__ = ["exhaustion_told", "ran_out", "return_freed_blocks"]
+
+_MMAP_THRESHOLD = -3  # M_MMAP_THRESHOLD in glibc's malloc.h
 
 _PHRASES = (
     "bad_alloc",
@@ -46,3 +49,14 @@ def exhaustion_told(what: str) -> Iterator[None]:
         first = (str(error) or type(error).__name__).splitlines()[0]
         message = f"{what}: not enough memory, nothing was changed ({first})"
         raise OutOfMemoryError(message) from error
+
+
+def return_freed_blocks() -> None:
+    """Have the system get back large blocks as soon as they are freed, in all of this process.
+
+    glibc comes to keep those of up to 32 MiB, and a heap of them fragments to a multiple of what is
+    ever in use. Elsewhere, nothing is done.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        mallopt(_MMAP_THRESHOLD, 1 << 20)

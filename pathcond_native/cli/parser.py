@@ -78,6 +78,13 @@ examples:
   pathcond rescale torchvision.models:resnet18 --checkpoint resnet18.pth \\
            --input 1x3x224x224 -o rescaled.pth --max-scale 100 --report report.html
   pathcond rescale nets:build --checkpoint run.ckpt --key state_dict --input 1x128:int64 -o new.ckpt
+  pathcond rescale nets:build --checkpoint big/model.safetensors.index.json --input 1x512 -o new/
+
+Checkpoints may be larger than the memory: of shards with their index (or a folder with these), and
+of a single safetensors file with --stream, a few times the largest tensor is in memory. OUT is then
+a new folder with shards and index, or a file. Meanwhile a hidden folder beside it takes the space
+of the output and up to 8 bytes per parameter; after a kill or Ctrl-C the same command goes on from
+there. The input is never touched, so there is no --in-place, and no --report.
 """
 
 _STATS = """\
@@ -147,6 +154,11 @@ def _rescale(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-verify", dest="verify", action="store_false", help="do not compare the outputs"
     )
+    parser.add_argument(
+        "--stream",
+        action="store_true",
+        help="also rescale a single .safetensors file tensor by tensor, as shards are",
+    )
     _solver_options(parser, "pathcond", "enorm", "cle")
 
 
@@ -165,7 +177,10 @@ def _model_options(parser: argparse.ArgumentParser) -> None:
         "an exported program knows its own",
     )
     parser.add_argument(
-        "--checkpoint", type=Path, metavar="FILE", help="the weights of what the factory builds"
+        "--checkpoint",
+        type=Path,
+        metavar="FILE",
+        help="the weights of what the factory builds; an index or a folder of shards",
     )
     parser.add_argument(
         "--key", help="the entry with the weights, in a checkpoint that holds several"

@@ -13,6 +13,7 @@ from ..files.request import Request
 from ..model import RescaleReport
 from ..model.page import page
 from ..model.picture import figure_class
+from . import streamed
 from .exit_codes import OK, UsageError
 from .output import print_json
 from .progress import Progress
@@ -27,9 +28,24 @@ def run(arguments: argparse.Namespace) -> int:
         figure_class()  # pictures need a package, which is better told now
         if arguments.report.suffix not in (".html", ".htm"):
             raise UsageError(f"rescale: --report expects a name in .html, got {arguments.report}")
+    into_files = streamed.rescale if streamed.applies(arguments) else _rescale
+    report, output, notes = into_files(arguments, request_of(arguments))
+    for note in notes:
+        print(f"pathcond: note: {note}", file=sys.stderr)
+    if arguments.json:
+        print_json({**facts(report), "output": str(output), "notes": notes})
+    else:
+        print(f"{report}\n\nwritten: {output}")
+    return OK
+
+
+def _rescale(
+    arguments: argparse.Namespace, request: Request
+) -> tuple[RescaleReport, Path, list[str]]:
+    """Rescale in memory; returns the report, where the output is, and notes for the user."""
     with Progress(3) as progress:
         with progress.stage("reading the model"):
-            file = open_model(request_of(arguments))
+            file = open_model(request)
         output = _output(arguments, file)
         with progress.stage("tracing, rescaling, verifying"):
             report = file.rescale(
@@ -44,13 +60,7 @@ def run(arguments: argparse.Namespace) -> int:
             if arguments.report is not None:
                 text = page(report, f"{arguments.model}, rescaled").encode()
                 write_atomically(arguments.report, lambda stream: stream.write(text))
-    for note in file.notes:
-        print(f"pathcond: note: {note}", file=sys.stderr)
-    if arguments.json:
-        print_json({**facts(report), "output": str(output), "notes": file.notes})
-    else:
-        print(f"{report}\n\nwritten: {output}")
-    return OK
+    return report, output, file.notes
 
 
 def request_of(arguments: argparse.Namespace) -> Request:

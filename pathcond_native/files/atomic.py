@@ -10,7 +10,7 @@ from typing import IO
 
 from ..errors import OutputError
 
-__all__ = ["write_atomically"]
+__all__ = ["sync", "write_atomically"]
 
 
 def write_atomically(
@@ -49,7 +49,7 @@ def write_atomically(
         if check is not None:
             check(hidden)
         hidden.replace(target)
-        _sync(target.parent)
+        sync(target.parent)
     except OSError as error:
         raise OutputError(f"{path}: cannot be written ({error})") from error
     finally:
@@ -68,8 +68,8 @@ def _create(hidden: Path, target: Path, like: Path | None) -> int:
     return descriptor
 
 
-def _sync(folder: Path) -> None:
-    """The new name reaches the disk."""
+def sync(folder: Path) -> None:
+    """New names in a folder reach the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)

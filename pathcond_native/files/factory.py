@@ -16,7 +16,7 @@ from .registry import WEIGHTS, reader
 from .request import Request
 from .torch_model import TorchModel
 
-__all__ = ["Checkpoint", "Weights", "build"]
+__all__ = ["Checkpoint", "Weights", "build", "built", "check_inputs"]
 
 
 class Weights(Protocol):
@@ -38,17 +38,14 @@ def build(request: Request) -> Checkpoint:
     Raises:
         InvalidInputError: one of them cannot be had, or they do not fit each other.
     """
-    model = _built(request.model)
+    check_inputs(request)
+    model = built(request.model)
     path = request.checkpoint
     weights = None if path is None else _weights(path)
     tensors: Mapping[str, Tensor] = {}
     if weights is not None:
         tensors = weights.choose(set(model.state_dict()), request.key)
         _fill(model, tensors, path)
-    if not request.inputs:
-        raise InvalidInputError(
-            f"{request.model}: what does it take? Give --input, such as --input 1x3x224x224"
-        )
     checkpoint = Checkpoint(path, model, example_inputs(request.inputs, model), tensors)
     checkpoint.weights, checkpoint.key = weights, request.key
     note = None if weights is None else weights.note()
@@ -77,7 +74,20 @@ def _weights(path: Path) -> Weights:
     return found
 
 
-def _built(name: str) -> nn.Module:
+def check_inputs(request: Request) -> None:
+    """Raise unless the user has said what the model takes."""
+    if not request.inputs:
+        raise InvalidInputError(
+            f"{request.model}: what does it take? Give --input, such as --input 1x3x224x224"
+        )
+
+
+def built(name: str) -> nn.Module:
+    """The model that ``package.module:factory`` returns, or is.
+
+    Raises:
+        InvalidInputError: it cannot be had.
+    """
     module_name, _, attribute = name.partition(":")
     if "" not in sys.path:
         sys.path.insert(0, "")  # as `python -m` does

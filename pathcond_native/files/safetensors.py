@@ -19,6 +19,7 @@ from .layout import Entry, layout_of
 
 __all__ = ["Safetensors"]
 
+
 class Safetensors:
     """A file of named tensors; those that a model was given are kept in memory."""
 

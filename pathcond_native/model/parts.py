@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -57,7 +58,7 @@ def reduced_parts(
             flat, ordered = value.reshape(-1).numpy(), keep is not None
             reduction = reduced(panels[number][1], flat, ordered=ordered)
             if reduction is not None:
-                reductions[number] = reduction
+                reductions[number] = replace(reduction, sums=np.empty(0))  # they may move
                 value = torch.from_numpy(reduction.sums)
         value = value.double()
         spans.append(_span(value, exponent))
