@@ -18,7 +18,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from .run import describe
+from .scaling import describe_machine
 
 WIDTH, DEPTH, SHARDS = 4096, 64, 8
 ALLOWED = 1 << 30  # bytes
@@ -128,7 +128,7 @@ def main() -> int:
         if same != [x.stat().st_size for x in sorted(target.iterdir())]:
             raise SystemExit("the output has other sizes")
     facts = {
-        "machine": describe(cpu_name()),
+        "machine": describe_machine(),
         "checkpoint_bytes": size,
         "copy_seconds": seconds,
         "rescale": found,

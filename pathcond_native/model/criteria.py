@@ -24,6 +24,7 @@ __all__ = ["CRITERIA", "Criterion", "Problem", "problem"]
 Criterion = Literal["pathcond", "enorm", "cle"]
 CRITERIA: tuple[Criterion, ...] = get_args(Criterion)
 
+_FEW = 1 << 22  # parameters of which all weights, and B, take little memory
 _ONE_SIDED = "no neuron has parameters other than 0 on both sides"
 
 
@@ -51,12 +52,13 @@ def problem(
     """What a criterion needs of a model with finite parameters, which stays as it is.
 
     With `keep`, see `reduced_parts`, at most a few tensors of the size of a parameter are in memory
-    at a time.
+    at a time, unless the model has few parameters.
 
     Raises:
         InvalidInputError: with `keep`, that is not possible; solving may also find that.
     """
-    if keep is not None and (criterion == "cle" or graph.panels is None):
+    may_be_whole = keep is None or graph.shape[0] <= _FEW
+    if not may_be_whole and (criterion == "cle" or graph.panels is None):
         raise _all_at_once()
     if criterion == "cle":
         return _Ranges(model, graph)
@@ -66,7 +68,7 @@ def problem(
             criterion,
             _squares(model, graph, reduce=True, keep=keep),
             lambda: _squares(model, graph, reduce=False),
-            keep is None,
+            may_be_whole,
             "all parameters that could be rescaled are 0",
             "all that enters it, or all that leaves it, is 0",
             _ONE_SIDED,
@@ -76,7 +78,7 @@ def problem(
         criterion,
         reduced_diag_g(model, graph, keep),
         lambda: diag_g(model, example_inputs, graph=graph),
-        keep is None,
+        may_be_whole,
         "no path reaches an output",
         "no path to an output goes through it",
         "no path to an output goes through a rescalable neuron",
@@ -133,7 +135,7 @@ def _all_at_once() -> InvalidInputError:
     return InvalidInputError(
         "model: this criterion needs all weights of this model at once, which does not go tensor "
         "by tensor (cle does, and pathcond and enorm where channels are multiplied, or a layer "
-        "writes to what it reads); load it into memory instead"
+        "writes to what it reads)"
     )
 
 

@@ -1,6 +1,7 @@
 """Factories of small models, as a user's module would have them."""
 
 from collections import OrderedDict
+from itertools import pairwise
 
 import torch
 from torch import nn
@@ -59,3 +60,11 @@ def moved(a, b):
 def linear():
     """Without any neuron."""
     return nn.Linear(3, 2)
+
+
+def wide():
+    """Matrices of more than 64 KiB, of weights that no rows share."""
+    torch.manual_seed(7)
+    sizes = (200, 160, 180, 150, 3)
+    layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)]
+    return nn.Sequential(*layers[:-1], layers[-1][0])

@@ -9,6 +9,7 @@ from torch import nn
 from zoo import ZOO, graph_of, trained
 
 import pathcond_native as pc
+from pathcond_native.model import criteria
 from pathcond_native.model.diag_g import reduced_diag_g
 from pathcond_native.model.lent import Lent
 from pathcond_native.model.lift import Lift
@@ -121,7 +122,7 @@ def test_what_is_lent_comes_back_with_its_views():
 
 
 @pytest.mark.parametrize("criterion", ["pathcond", "enorm"])
-def test_what_needs_all_at_once_is_refused(criterion):
+def test_what_needs_all_at_once_is_refused(criterion, monkeypatch):
     class Squared(nn.Module):
         def __init__(self):
             super().__init__()
@@ -131,11 +132,10 @@ def test_what_needs_all_at_once_is_refused(criterion):
             h = torch.relu(self.a(x))
             return self.b(h * h)
 
-    from pathcond_native.model.criteria import problem
-
     model, x = Squared(), torch.ones(1, 3)
+    monkeypatch.setattr(criteria, "_FEW", 0)
     with pytest.raises(pc.InvalidInputError, match="all weights of this model at once"):
-        problem(criterion, model, x, pc.trace(model, x), keep=lambda part: part)
+        criteria.problem(criterion, model, x, pc.trace(model, x), keep=lambda part: part)
 
 
 def test_reduced_parts_keep_nothing_of_their_own():
