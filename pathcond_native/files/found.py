@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
-from ..arrays import Framework
+from ..frameworks import Torch
 from ..model.found import Found
 from ..model.graph import RescalingGraph
 from ..result import SolveResult
@@ -17,32 +18,36 @@ from .atomic import write_atomically
 
 __all__ = ["read_found", "write_found"]
 
-_ARRAYS = ("u", "frozen", "history")
-_PLAIN = [x.name for x in fields(SolveResult) if x.name[0] != "_" and x.name not in _ARRAYS]
+_PLAIN = [x.name for x in fields(SolveResult) if x.type in ("bool", "float", "int", "str")]
 
 
 def write_found(found: Found, path: Path) -> None:
     """Write everything but the graph."""
     result = found.result
-    arrays: dict[str, Any] = {
-        name: result._framework.to_numpy(getattr(result, name)) for name in ("u", "frozen")
-    }
-    plain = {name: getattr(result, name) for name in _PLAIN}
+    plain = {name: getattr(result, name) for name in _PLAIN} | {"seconds": dict(result.seconds)}
     rest = {name: x for name, x in vars(found).items() if name not in ("result", "log2")}
-    text = json.dumps({"result": {**plain, "seconds": dict(result.seconds)}, "found": rest})
-    write_atomically(
-        path,
-        lambda stream: np.savez(
-            stream, plain=np.array(text), log2=found.log2, history=result.history, **arrays
-        ),
-    )
+    text = json.dumps({"result": plain, "found": rest})
+    frozen = result._framework.to_numpy(result.frozen)
+    arrays: dict[str, Any] = {
+        "log2": found.log2,
+        "u": result._u,
+        "frozen": frozen,
+        "history": result.history,
+    }
+    write_atomically(path, lambda stream: np.savez(stream, plain=np.array(text), **arrays))
 
 
 def read_found(path: Path, graph: RescalingGraph) -> Found:
     """What `write_found` wrote, for the same graph."""
+    framework = Torch(torch.device("cpu"))
     with np.load(path, allow_pickle=False) as held:
-        arrays = dict(held)
-    plain = json.loads(str(arrays.pop("plain")))
-    log2 = arrays.pop("log2")
-    result = SolveResult(**plain["result"], **arrays, _incidence=graph, _framework=Framework())
-    return Found(result, log2, **plain["found"])
+        plain = json.loads(str(held["plain"]))
+        result = SolveResult(
+            **plain["result"],
+            frozen=framework.from_numpy(held["frozen"]),
+            history=held["history"],
+            _u=held["u"],
+            _incidence=graph,
+            _framework=framework,
+        )
+        return Found(result, held["log2"], **plain["found"])
