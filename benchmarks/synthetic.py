@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.sparse import csc_array, csr_array
 
-from pathcond_native.model.panels import Panel, panel
+from pathcond_native.engine.panels import Panel, panel
 
 __all__ = ["Tensor", "Tensors", "chain", "conditioned", "depthwise", "stream"]
 

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from ..engine.page import page
+from ..engine.picture import figure_class
+from ..engine.report import RescaleReport
 from ..files.atomic import write_atomically
 from ..files.registry import ModelFile, open_model, same_format
 from ..files.request import Request
-from ..model import RescaleReport
-from ..model.page import page
-from ..model.picture import figure_class
 from . import streamed
 from .exit_codes import OK, UsageError
 from .output import print_json

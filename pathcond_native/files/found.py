@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from ..engine.found import Found
+from ..engine.graph import RescalingGraph
 from ..frameworks import Torch
-from ..model.found import Found
-from ..model.graph import RescalingGraph
 from ..result import SolveResult
 from .atomic import write_atomically
 

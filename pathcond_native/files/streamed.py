@@ -15,17 +15,18 @@ from typing import Any
 from torch import Tensor
 
 from .. import __version__
+from ..engine.clock import Clock
+from ..engine.criteria import Criterion, check_options
+from ..engine.factors import factors
+from ..engine.found import Found
+from ..engine.graph import RescalingGraph
+from ..engine.report import RescaleReport, Verification, nothing_done, report_of
+from ..engine.rounding import RoundTo
 from ..errors import InvalidInputError, OutputError, VerificationError
 from ..memory import exhaustion_told
-from ..model.apply import factors, multipliers
-from ..model.clock import Clock
-from ..model.criteria import Criterion
-from ..model.found import Found
-from ..model.graph import RescalingGraph
+from ..model.apply import multipliers
 from ..model.inputs import as_call, check_call, check_model, check_parameters
-from ..model.report import RescaleReport, Verification, nothing_done, report_of
-from ..model.rescale import check_options, find_scales
-from ..model.rounding import RoundTo
+from ..model.rescale import find_scales
 from ..model.trace import trace
 from ..model.verify import Observation, changes, observe, runs, tolerance
 from .atomic import write_atomically

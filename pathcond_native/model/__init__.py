@@ -1,11 +1,11 @@
 """The PyTorch side: tracing, diag(G) and rescaling in place. Everything here imports torch."""
 
+from ..engine.graph import Group, Neuron, RescalingGraph
+from ..engine.groups import Pinned, Unsupported
+from ..engine.report import GroupReport, RescaleReport
 from .conditioner import PathConditioner
 from .diag_g import diag_g
-from .graph import Group, Neuron, RescalingGraph
-from .groups import Pinned, Unsupported
 from .register import register_rule
-from .report import GroupReport, RescaleReport
 from .rescale import rescale, rescale_
 from .rule import NoRule
 from .stats import Stats, stats

@@ -15,15 +15,14 @@ from torch import Tensor, nn
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
 
+from ..engine.factors import Pair, factors
+from ..engine.graph import RescalingGraph
 from ..errors import VerificationError
-from .graph import RescalingGraph
 from .inputs import is_finite
-from .rounding import power_of_two
 
 __all__ = [
     "blocks",
     "derived_refreshed",
-    "factors",
     "multipliers",
     "rescaled_block",
     "rescaled_values",
@@ -32,7 +31,6 @@ __all__ = [
 ]
 
 Block: TypeAlias = "tuple[slice, ...]"
-Pair: TypeAlias = "tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]"
 
 _AT_ONCE = 1 << 20  # entries of a parameter
 
@@ -71,28 +69,6 @@ def rescaled_values(
         _check(info.name, old, new, both, exact)
         found.append((parameter, new))
     return found
-
-
-def factors(
-    graph: RescalingGraph, exponents: npt.NDArray[np.float64], number: int, power: float = 1.0
-) -> Pair | None:
-    """s^power, where s is what parameter `number` is multiplied by; None if it is in no neuron.
-
-    Args:
-        graph: of the model.
-        exponents: `graph.extended` of log2 λ.
-        number: as ``model.parameters()`` counts.
-        power: any real number.
-
-    Returns:
-        Two float64 arrays that broadcast to the parameter's shape; s^power is their product.
-    """
-    columns = graph.columns(number)
-    if columns is None:
-        return None
-    entered, left = (power * exponents[side] for side in columns)
-    middle = np.rint(entered.mean())  # λ itself may be out of range, the ratio of two is not
-    return power_of_two(entered - middle), power_of_two(middle - left)
 
 
 def multipliers(pair: Pair, rank: int, device: torch.device | None = None) -> list[Tensor]:

@@ -84,8 +84,7 @@ def _any_scale(scales: Scales, step: Step, zeros: Value, others: Sequence[Tensor
         return scales.fixed(zeros)
     stored = [max(sizes) for sizes in zip(*(x.shape for x in others), strict=True)]
     sizes = [n if s > 1 else 1 for n, s in zip(shape, stored, strict=True)]
-    ids = scales.facts.fresh(step.module, torch.Size(sizes).numel(), channels=False)
-    return ids.reshape(sizes)
+    return scales.free(step, torch.Size(sizes).numel()).reshape(sizes)
 
 
 def _joined(new_axis: bool) -> Rule:

@@ -11,6 +11,8 @@ from collections.abc import Iterable, Sequence
 import torch
 from torch import Tensor
 
+from ..engine.shapes import reshaped
+
 __all__ = ["along", "concatenate", "expand", "lead", "reshape"]
 
 
@@ -33,26 +35,8 @@ def along(vector: Tensor, axis: int, rank: int) -> Tensor:
 
 
 def reshape(x: Tensor, shape: Sequence[int], new_shape: Sequence[int]) -> Tensor:
-    """View logical `shape` as `new_shape`, expanding only axes that mix with a stored one.
-
-    Both shapes are cut into the smallest runs of axes with equal products; a run that is
-    constant stays compressed.
-    """
-    full: list[int] = []
-    stored: list[int] = []
-    i = j = 0
-    while i < len(shape) or j < len(new_shape):
-        start, new_start, size, new_size = i, j, 1, 1
-        while (i, j) == (start, new_start) or size != new_size:
-            if i < len(shape) and size <= new_size:
-                size *= shape[i]
-                i += 1
-            else:
-                new_size *= new_shape[j]
-                j += 1
-        constant = all(s == 1 for s in x.shape[start:i])
-        full += [1] * (i - start) if constant else shape[start:i]
-        stored += [1] * (j - new_start) if constant else new_shape[new_start:j]
+    """View logical `shape` as `new_shape`, expanding only axes that mix with a stored one."""
+    full, stored = reshaped(x.shape, shape, new_shape)
     return x.expand(full).reshape(stored)
 
 

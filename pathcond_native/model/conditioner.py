@@ -11,11 +11,12 @@ from typing import Any
 from torch import nn
 from torch.optim import Optimizer
 
+from ..engine.criteria import check_options
+from ..engine.report import RescaleReport
 from ..errors import InvalidInputError
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .optimizer_state import moving_tensors
-from .report import RescaleReport
-from .rescale import check_options, rescale_
+from .rescale import rescale_
 from .trace import trace
 
 __all__ = ["PathConditioner"]

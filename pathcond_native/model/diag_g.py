@@ -9,10 +9,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from ..engine.graph import RescalingGraph
 from ..errors import InvalidInputError
 from ..memory import exhaustion_told
 from ..structured import Reduced
-from .graph import RescalingGraph, check_graph
+from .checks import check_graph
 from .inputs import ExampleInputs, check_parameters, unwrapped
 from .lift import Lift
 from .parts import Keep, aligned, reduced_parts

@@ -9,9 +9,9 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
+from ..engine.graph import RescalingGraph
 from . import compressed
-from .graph import RescalingGraph
-from .program import Step, Value
+from .program import Program, Step, Value
 from .repeats import in_full
 from .rules import RULES
 from .scaled import Scaled, Tape, normalise
@@ -36,7 +36,7 @@ class Lift:
     ) -> None:
         self.tape = Tape(guarded)
         self._graph = graph
-        self._program = graph.program
+        self._program: Program = graph.program
         self._parameters = [parameter.detach() for parameter in model.parameters()]
         self._buffers = dict(model.named_buffers(remove_duplicate=False))
         self.device = self._parameters[0].device if self._parameters else torch.device("cpu")

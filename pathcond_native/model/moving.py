@@ -133,9 +133,7 @@ def _pad_scale(scales: Scales, step: Step) -> Tensor | Sequence[Tensor]:
     empty = padded < 0
     missing = int(empty.sum())
     if missing:
-        padded = padded.masked_scatter(
-            empty, scales.facts.fresh(step.module, missing, channels=False)
-        )
+        padded = padded.masked_scatter(empty, scales.free(step, missing))
     return padded
 
 

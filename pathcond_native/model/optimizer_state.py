@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.utils import _pytree as pytree
 
+from ..engine.factors import factors
+from ..engine.graph import RescalingGraph
 from ..errors import InvalidInputError, VerificationError
-from .apply import factors, scaled
-from .graph import RescalingGraph
+from .apply import scaled
 from .inputs import is_finite
 from .optimizer_powers import check_optimizer, powers_of
 

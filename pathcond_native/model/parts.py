@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 
 from ..device_arrays import on_device
+from ..engine.graph import RescalingGraph
 from ..errors import InvalidInputError
 from ..frameworks import Torch
 from ..structured import Reduced, reduced
-from .graph import RescalingGraph
 from .scaled import extremes, shift
 
 __all__ = ["Keep", "Ready", "aligned", "reduced_parts"]

@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from .graph import RescalingGraph
+from ..engine.graph import RescalingGraph
 from .lift import Lift
 from .normalisation import CHANNEL_NORM
 from .program import Step, Value

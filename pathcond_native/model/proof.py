@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..engine.graph import RescalingGraph
 from ..errors import PathcondError
 from .apply import rescaled_values
-from .graph import RescalingGraph
 from .state import copied, write
 from .verify import Change, Run, changes, mode_of, observe
 

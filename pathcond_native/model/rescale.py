@@ -12,14 +12,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from ..engine.clock import Clock
+from ..engine.criteria import Criterion, check_options, find
+from ..engine.found import Found
+from ..engine.graph import RescalingGraph
+from ..engine.report import RescaleReport, Verification, nothing_done, report_of
+from ..engine.rounding import RoundTo
 from ..errors import InvalidInputError, VerificationError
 from ..memory import exhaustion_told
-from ..solver import check_solve_options
 from .apply import derived_refreshed, rescaled_values, underflowed
-from .clock import Clock
-from .criteria import CRITERIA, Criterion, problem
-from .found import Found
-from .graph import RescalingGraph, check_graph
+from .checks import check_graph
+from .criteria import problem
 from .inputs import (
     Call,
     ExampleInputs,
@@ -34,14 +37,12 @@ from .mappings import check_writable
 from .optimizer_state import Moving, moved_values, moving_tensors
 from .parts import Keep
 from .proof import is_rounding
-from .report import RescaleReport, Verification, nothing_done, report_of
-from .rounding import RoundTo, check_round_to, exponents
 from .spread import spreads
 from .state import copied, kept, restored_on_error, same_bits, write
 from .trace import trace
 from .verify import changes, mode_of, observe, runs, tolerance
 
-__all__ = ["check_options", "find_scales", "rescale", "rescale_"]
+__all__ = ["find_scales", "rescale", "rescale_"]
 
 
 @exhaustion_told("rescale_")
@@ -213,17 +214,7 @@ def find_scales(
         wanted = problem(criterion, model, example_inputs, graph, keep)
     if wanted.nothing is not None:
         return wanted.nothing
-    with clock.stage("solve"):
-        result = wanted.solve(**options)
-    with clock.stage("evaluate"):
-        max_scale = math.inf if options["max_scale"] is None else options["max_scale"]
-        log2 = exponents(result._u, strength, round_to, max_scale)
-        reached = result
-        if strength != 1.0 or round_to:  # where the network is now: no sweep from there
-            bounds = {name: options[name] for name in ("max_scale", "threads")}
-            reached = wanted.solve(u0=2.0 * math.log(2.0) * log2, max_sweeps=0, **bounds)
-    objective, gradient_norm = reached.objective, reached.gradient_norm
-    return Found(result, log2, objective, gradient_norm, wanted.idle, wanted.all_idle)
+    return find(wanted, strength, round_to, options, clock)
 
 
 @exhaustion_told("rescale")
@@ -256,30 +247,6 @@ def rescale(
     if on_report is not None:
         on_report(report)
     return result
-
-
-def check_options(
-    criterion: Criterion,
-    strength: float,
-    round_to: RoundTo | None,
-    verify: bool,
-    of_solve: dict[str, Any],
-) -> None:
-    """Raise unless they are what `rescale_` and `solve` expect."""
-    if criterion not in CRITERIA:
-        raise InvalidInputError(f"criterion: expected one of {CRITERIA}, got {criterion!r}")
-    if criterion == "cle" and of_solve["method"] != "auto":
-        raise InvalidInputError(
-            f"method: expected 'auto', the only one for 'cle', got {of_solve['method']!r}"
-        )
-    if isinstance(strength, bool) or not (
-        isinstance(strength, (int, float, np.floating, np.integer)) and math.isfinite(strength)
-    ):
-        raise InvalidInputError(f"strength: expected a finite number, got {strength!r}")
-    check_round_to(round_to)
-    if not isinstance(verify, bool):
-        raise InvalidInputError(f"verify: expected True or False, got {verify!r}")
-    check_solve_options(of_solve)
 
 
 def _apply(

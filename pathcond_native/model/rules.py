@@ -57,8 +57,7 @@ def _aten(names: str, rule: Rule) -> dict[str, Rule]:
 def _ranked(pattern: str, rule: Rule | Callable[[int], Rule]) -> dict[str, Rule]:
     """One operator for each number of spatial axes."""
     return {
-        f"aten.{pattern.format(rank)}": rule if isinstance(rule, Rule) else rule(rank)
-        for rank in (1, 2, 3)
+        f"aten.{pattern.format(rank)}": rule(rank) if callable(rule) else rule for rank in (1, 2, 3)
     }
 
 

@@ -1,230 +1,34 @@
-"""The scale ids of a program's values, and the facts that its steps add by their rules."""
+"""Scale ids as torch tensors, the form in which rules move them as they move lifted values."""
 
 from __future__ import annotations
-
-from collections.abc import Iterable
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from . import compressed
-from .facts import Facts, Use
-from .program import Program, Step, Value
-from .rule import NoRule
+from ..engine import scales
+from ..engine.facts import Ids
+from .program import Value
 from .rules import RULES
 
-__all__ = ["Scales", "Unsupported"]
+__all__ = ["Scales"]
 
 
-@dataclass(frozen=True)
-class Unsupported:
-    """An operator that ends paths, and why."""
+class Scales(scales.Scales[Tensor]):
+    """The ids of one traced program's values; tensors and facts share their memory."""
 
-    operator: str
-    where: str
-    reason: str
+    rules = RULES
+    product = "aten.mul"
+    quotient = ("aten.div", "self")
 
+    def given(self, ids: Ids) -> Tensor:
+        """Ids as a tensor."""
+        return torch.from_numpy(ids)
 
-class Scales:
-    """The ids of one program's values, and the facts that its steps add."""
+    def read(self, ids: Tensor) -> Ids:
+        """Ids of a tensor."""
+        found: Ids = ids.numpy()
+        return found
 
-    def __init__(self, facts: Facts, program: Program) -> None:
-        self.facts = facts
-        self.program = program
-        self.ids: dict[int, Tensor] = {}
-        self.ended: set[int] = set()
-        self.carried: set[int] = set()
-        self.unsupported: list[Unsupported] = []
-        self._views: dict[int, tuple[int, Tensor | None]] = {
-            index: (parameter, None) for index, parameter in program.parameter_of.items()
-        }
-        self._learnt = set(program.parameter_of)
-        self._registered: set[int] = set()
-
-    def __getitem__(self, value: Value) -> Tensor:
-        """Scale ids of a value: int64, of the value's rank, constant axes stored with size 1."""
-        if value.index in self.ids:
-            return self.ids[value.index]
-        if value.index in self._views:
-            parameter, positions = self._views[value.index]
-            self._registered.add(value.index)
-            return self.facts.source(parameter, self._positions(parameter, positions))
-        return self.fixed(value)
-
-    def is_static(self, value: Value) -> bool:
-        """Whether the value depends on no input of the model."""
-        return value.index in self.program.static
-
-    def is_constant(self, value: Value) -> bool:
-        """Whether the value depends neither on an input of the model nor on a parameter."""
-        return self.is_static(value) and value.index not in self._learnt
-
-    def is_zero(self, x: object) -> bool:
-        """Whether a number or a constant tensor is known to be 0."""
-        if not isinstance(x, Value):
-            return isinstance(x, (int, float)) and x == 0
-        real = self.program.constant(x) if self.is_constant(x) else None
-        return real is not None and not bool(real.any())
-
-    def is_one(self, value: Value) -> bool:
-        """Whether the scale is 1 throughout without any further fact."""
-        return value.index not in self._views and not bool(self[value].any())
-
-    def fixed(self, value: Value) -> Tensor:
-        """Ids of a tensor whose scale is 1 throughout."""
-        return torch.zeros((1,) * len(value.shape), dtype=torch.int64)
-
-    def fresh(self, step: Step, weight: Value | None, n: int) -> Tensor:
-        """Ids of the n output channels of the layer that owns `weight`."""
-        view = self._views.get(weight.index) if weight is not None else None
-        if view is None:
-            return self.facts.fresh(step.module, n)
-        return self.facts.fresh(self.facts.parameters[view[0]].layer, n, parameter=view[0])
-
-    def equal(self, a: Tensor, b: Tensor, reason: str) -> Tensor:
-        """State that a and b agree after broadcasting; the ids of the result.
-
-        `reason` is told to the user where one of them is pinned outright.
-        """
-        return self.facts.relate([(1, a), (-1, b)], reason)[0]
-
-    def uniform(self, ids: Tensor, axes: Iterable[int]) -> Tensor:
-        """State that ids agree along the axes; the ids with those axes compressed."""
-        return self.facts.uniform(ids, axes)
-
-    def pin(self, ids: Tensor, reason: str) -> None:
-        """State that the scale is 1."""
-        self.facts.pin(ids, reason)
-
-    def pin_value(self, value: Value, reason: str) -> None:
-        """State that the scale of a value is 1; a parameter keeps its values."""
-        if value.index not in self._views:
-            self.pin(self[value], reason)
-
-    def times(self, step: Step, a: Tensor, b: Tensor) -> Tensor:
-        """Ids of a product: every entry has the scales of both factors."""
-        rank = max(a.dim(), b.dim())
-        a, b = compressed.lead(a, rank), compressed.lead(b, rank)
-        if not bool(a.any()):
-            return b
-        if not bool(b.any()):
-            return a
-        return self._derived(step, [(1, a), (1, b)])
-
-    def power(self, step: Step, a: Tensor, exponent: int) -> Tensor:
-        """Ids of a power."""
-        return self._derived(step, [(exponent, a)]) if bool(a.any()) else a
-
-    def _derived(self, step: Step, terms: list[tuple[int, Tensor]]) -> Tensor:
-        return self.facts.derived(step.module, terms, f"{step.place}: the product is pinned")
-
-    def weight(self, step: Step, weight: Value, emitted: Tensor, consumed: Tensor) -> None:
-        """State that `weight` maps channels of scale `consumed` to channels of scale `emitted`."""
-        if weight.index in self._views:
-            parameter, positions = self._views[weight.index]
-            self.facts.uses[parameter].append(Use(emitted, consumed, positions))
-            self._registered.add(weight.index)
-        else:
-            reason = f"the weight of {step.place} is not a parameter"
-            self.facts.relate([(1, emitted), (-1, consumed), (-1, self[weight])], reason)
-
-    def bias(self, step: Step, bias: Value | None, emitted: Tensor) -> None:
-        """State that `bias`, if there is one, is added to channels of scale `emitted`."""
-        if bias is not None:
-            self.weight(step, bias, emitted, torch.zeros_like(emitted))
-
-    def walk(self) -> None:
-        """Apply the rule of every step."""
-        for number, step in enumerate(self.program.steps):
-            self._registered.clear()
-            if not all(v.index in self.program.static for v in step.outputs):
-                self._walk(number, step)
-            elif any(v.index in self._learnt for v in step.inputs()):
-                self._learnt.update(v.index for v in step.outputs)
-                if self._moved(step) or self._apply(step) is None:
-                    self.carried.add(number)
-                else:
-                    self._end(step, f"feeds {step.place}")
-            self._keep(step)
-        for value in self.program.outputs:
-            self._pin(value, "model output")
-        for value in self.program.states:
-            self._pin(value, "is stored in the model's state")
-
-    def _walk(self, number: int, step: Step) -> None:
-        problem = self._apply(step)
-        if problem is None:
-            return
-        self.ended.add(number)
-        self._end(step, f"feeds {step.place}: {problem}")
-        if any(v.dtype.is_floating_point and not self.is_constant(v) for v in step.inputs()):
-            self.unsupported.append(Unsupported(step.name, step.module, problem))
-
-    def _apply(self, step: Step) -> str | None:
-        """Set the ids of the outputs by rule; what stands against it, if anything."""
-        if step.name not in RULES:
-            return "it has no scaling rule"
-        if any(0 in v.shape for v in (*step.inputs(), step.outputs[0])):
-            return "it handles an empty tensor"
-        try:
-            ids = RULES[step.name].scale(self, step)
-        except NoRule as no_rule:
-            return str(no_rule)
-        except KeyError as missing:
-            return f"its rule is for another form of it, with an argument {missing}"
-        for value, x in zip(step.outputs, [ids] if isinstance(ids, Tensor) else ids, strict=False):
-            self.ids[value.index] = x
-        return None
-
-    def _moved(self, step: Step) -> bool:
-        """Whether the step only moves entries of a parameter, or multiplies them by a constant."""
-        rule = RULES.get(step.name)
-        learnt = [v for v in step.inputs() if v.index in self._learnt]
-        if rule is None or len(learnt) != 1 or learnt[0].index not in self._views:
-            return False
-        if any(0 in v.shape for v in (*step.inputs(), *step.outputs)):
-            return False
-        parameter, positions = self._views[learnt[0].index]
-        if rule.move is not None and step[rule.moved] is learnt[0]:
-            try:
-                moved = rule.move(step, self._positions(parameter, positions))
-            except NoRule:
-                return False
-            results = [moved] if isinstance(moved, Tensor) else list(moved)
-        elif step.name in ("aten.mul", "aten.div") and step.outputs[0].shape == learnt[0].shape:
-            if step["self"] is not learnt[0] and step.name == "aten.div":
-                return False
-            results = [self._positions(parameter, positions)]
-        else:
-            return False
-        self._registered.add(learnt[0].index)
-        for value, result in zip(step.outputs, results, strict=True):
-            self._views[value.index] = parameter, result.expand(value.shape)
-        return True
-
-    def _positions(self, parameter: int, positions: Tensor | None) -> Tensor:
-        info = self.facts.parameters[parameter]
-        return torch.arange(info.size).reshape(info.shape) if positions is None else positions
-
-    def _end(self, step: Step, reason: str) -> None:
-        self._registered.clear()
-        for value in step.inputs():
-            self.pin_value(value, reason)
-
-    def _keep(self, step: Step) -> None:
-        """A parameter that the rule did not speak of enters the step as it is."""
-        for value in step.inputs():
-            if value.index in self._views and value.index not in self._registered:
-                self._freeze(value)
-
-    def _freeze(self, value: Value) -> None:
-        parameter, positions = self._views[value.index]
-        one = self.fixed(value)
-        self.facts.uses[parameter].append(Use(one, one, positions))
-
-    def _pin(self, value: Value, reason: str) -> None:
-        if value.index in self._views:
-            self._freeze(value)
-        else:
-            self.pin(self[value], reason)
+    def is_real(self, value: Value) -> bool:
+        """Whether a value is of a floating-point dtype."""
+        return bool(value.dtype.is_floating_point)

@@ -2,35 +2,17 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from .apply import factors
-from .graph import RescalingGraph
+from ..engine.factors import factors
+from ..engine.graph import RescalingGraph
+from ..engine.spread import Spread, log10_quantiles
 from .lift import Lift
 
-__all__ = ["QUANTILES", "Spread", "spreads"]
-
-QUANTILES = (0.0, 0.25, 0.5, 0.75, 1.0)
-
-_LOG10_2 = math.log10(2.0)
-
-
-@dataclass(frozen=True)
-class Spread:
-    """Quantiles of log10 of one parameter's positive entries of diag(G), at `QUANTILES`."""
-
-    parameter: str
-    """Its name."""
-    before: tuple[float, ...]
-    """In the model as it was."""
-    after: tuple[float, ...]
-    """In the rescaled model."""
+__all__ = ["spreads"]
 
 
 def spreads(
@@ -60,13 +42,12 @@ def spreads(
             first, second = (torch.from_numpy(x).to(value.device) for x in pair)
             after = (value.reshape(graph.parameters[number].shape) * first).mul_(second)
         name = graph.parameters[number].name
-        found[number] = Spread(name, _quantiles(before, exponent), _quantiles(after, exponent))
+        both = [log10_quantiles(_positive(x), exponent) for x in (before, after)]
+        found[number] = Spread(name, *both)
 
     Lift(graph, model, torch.float64).differentiate(ready)
     return tuple(found[number] for number in sorted(found))
 
 
-def _quantiles(g: Tensor, exponent: int) -> tuple[float, ...]:
-    positive = g[g > 0].log10_().cpu().numpy()
-    shift = exponent * _LOG10_2
-    return tuple(float(x) + shift for x in np.quantile(positive, QUANTILES, overwrite_input=True))
+def _positive(g: Tensor) -> npt.NDArray[np.floating]:
+    return g[g > 0].cpu().numpy()

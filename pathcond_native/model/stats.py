@@ -9,13 +9,14 @@ import numpy as np
 import torch
 from torch import nn
 
+from ..engine.graph import RescalingGraph
+from ..engine.groups import Pinned, Unsupported
+from ..engine.report import pinned_table, unsupported_table
 from ..memory import exhaustion_told
+from .checks import check_graph
 from .diag_g import diag_g
-from .graph import RescalingGraph, check_graph
-from .groups import Pinned, Unsupported
 from .inputs import ExampleInputs, as_call, check_call, check_model, check_parameters, unwrapped
 from .paths import count_paths
-from .report import pinned_table, unsupported_table
 from .state import kept
 from .trace import trace
 

@@ -11,14 +11,15 @@ import torch
 from torch import Tensor, fx, nn
 from torch.export.graph_signature import InputKind, OutputKind
 
+from ..engine.graph import RescalingGraph
+from ..engine.groups import Unsupported, partition
 from ..errors import TraceError
 from ..memory import exhaustion_told
 from .capture import capture, operator_name
-from .graph import RescalingGraph
-from .groups import Unsupported, partition
 from .inputs import ExampleInputs, as_call, check_call, check_model, unwrapped
 from .interruptions import Interruptions
 from .program import ParameterInfo, Program, Step, Value, constant
+from .scales import Scales
 from .state import kept
 from .training import differs_in_training
 
@@ -68,13 +69,13 @@ def trace(model: nn.Module, example_inputs: ExampleInputs) -> RescalingGraph:
 def _traced(model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RescalingGraph:
     program = _Reader(model, capture(model, args, kwargs)).program()
     if not differs_in_training(model, program):
-        return RescalingGraph(program, partition(program))
+        return RescalingGraph(program, partition(Scales, program))
     try:
         exported = capture(model, args, kwargs, training=True)
     except TraceError as error:
         untraced = Unsupported("training mode", "forward()", str(error))
-        return RescalingGraph(program, partition(program, [], [untraced]))
-    return RescalingGraph(program, partition(program, [_Reader(model, exported).program()]))
+        return RescalingGraph(program, partition(Scales, program, [], [untraced]))
+    return RescalingGraph(program, partition(Scales, program, [_Reader(model, exported).program()]))
 
 
 class _Reader:

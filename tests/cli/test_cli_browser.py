@@ -128,7 +128,7 @@ def test_what_these_tests_would_see(tmp_path, browse):
 def test_nothing_gets_into_the_page_by_its_names(tmp_path, browse):
     """Not by a model's name, and a script would not run either."""
     from pathcond_native import rescale_
-    from pathcond_native.model.page import page
+    from pathcond_native.engine.page import page
 
     report = rescale_(net(), torch.ones(2, 3, 8, 8))
     evil = "<script>document.title = 'gotcha'</script><img src=http://example.invalid/x.png>"

@@ -69,7 +69,7 @@ EXHAUST = """
     rescale = importlib.import_module("pathcond_native.model.rescale")
     ended = {"": exhausted(None, "")}
     ended["capture"] = exhausted(importlib.import_module("pathcond_native.model.trace"), "capture")
-    criteria = importlib.import_module("pathcond_native.model.criteria")
+    criteria = importlib.import_module("pathcond_native.engine.criteria")
     ended["solve"] = exhausted(criteria, "solve")
     for stage in ("problem", "observe", "rescaled_values", "moved_values"):
         ended[stage] = exhausted(rescale, stage)

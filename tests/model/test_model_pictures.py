@@ -9,8 +9,8 @@ import torch
 from torch import nn
 
 import pathcond_native as pc
-from pathcond_native.model.page import fragment, page
-from pathcond_native.model.spread import QUANTILES
+from pathcond_native.engine.page import fragment, page
+from pathcond_native.engine.spread import QUANTILES
 
 X = torch.randn(2, 3, 8, 8, generator=torch.Generator().manual_seed(1))
 
@@ -78,7 +78,7 @@ def test_nothing_is_measured_unless_asked_for(monkeypatch):
     def refuse(*_, **__):
         raise AssertionError("measured")
 
-    monkeypatch.setattr(spread, "_quantiles", refuse)
+    monkeypatch.setattr(spread, "log10_quantiles", refuse)
     report = pc.rescale_(net(), X)
     assert report.spread is None
     assert "spread" not in report.seconds

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
-from pathcond_native.model.relations import eliminate
+from pathcond_native.engine.relations import eliminate
 
 
 def solved(equations):

@@ -11,7 +11,7 @@ from zoo import mlp
 
 from pathcond_native.model import RescalingGraph, trace
 
-rescale = importlib.import_module("pathcond_native.model.rescale")
+criteria = importlib.import_module("pathcond_native.engine.criteria")
 
 Make = Callable[[Iterator[nn.Parameter]], Optimizer]
 
@@ -67,7 +67,7 @@ def train(model: nn.Module, optimizer: Optimizer, steps: range, shape: tuple[int
 
 def choose(monkeypatch, log2: np.ndarray) -> None:
     """Have every rescaling apply these exponents of two times `strength`, not the optimum's."""
-    monkeypatch.setattr(rescale, "exponents", lambda u, strength, *_: strength * log2)
+    monkeypatch.setattr(criteria, "exponents", lambda u, strength, *_: strength * log2)
 
 
 def factors(graph: RescalingGraph, log2: np.ndarray) -> list[Tensor]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 
-import torch
-from torch import Tensor
+import numpy as np
 
-from . import compressed
-from .facts import Facts, Use
+from .facts import Facts, Ids, Use
+from .shapes import lead
 
 __all__ = ["settle"]
 
@@ -23,8 +23,8 @@ def settle(facts: Facts, aliases: Sequence[int], entangled: frozenset[int]) -> l
     other parameters or buffers.
     """
     for parameter, (start, seen) in facts.sources.items():
-        positions = torch.nonzero(seen).reshape(-1)
-        facts.uses[parameter].append(Use(positions + start, torch.zeros_like(positions), positions))
+        positions = np.flatnonzero(seen)
+        facts.uses[parameter].append(Use(positions + start, np.zeros_like(positions), positions))
     used = Counter(aliases[i] for i, uses in enumerate(facts.uses) if uses)
     settled: list[Use | None] = []
     for info, alias, uses in zip(facts.parameters, aliases, facts.uses, strict=True):
@@ -46,8 +46,8 @@ def settle(facts: Facts, aliases: Sequence[int], entangled: frozenset[int]) -> l
     return settled
 
 
-def _agree(facts: Facts, use: Use, emitted: Tensor, consumed: Tensor, reason: str) -> None:
-    if torch.equal(use.emitted, emitted) and torch.equal(use.consumed, consumed):
+def _agree(facts: Facts, use: Use, emitted: Ids, consumed: Ids, reason: str) -> None:
+    if np.array_equal(use.emitted, emitted) and np.array_equal(use.consumed, consumed):
         return
     facts.relate([(1, use.emitted), (-1, use.consumed), (-1, emitted), (1, consumed)], reason)
 
@@ -55,20 +55,20 @@ def _agree(facts: Facts, use: Use, emitted: Tensor, consumed: Tensor, reason: st
 def _straight(use: Use, shape: tuple[int, ...]) -> Use:
     """A use of all entries in permuted axes, such as a transpose, in the parameter's own layout."""
     positions = use.positions
-    if positions is None or positions.numel() != torch.Size(shape).numel():
+    if positions is None or positions.size != math.prod(shape):
         return use
     axes = [axis for axis, size in enumerate(positions.shape) if size > 1]
-    strides = positions.stride()
+    strides = positions.strides
     axes.sort(key=lambda axis: -strides[axis])
     order = [*axes, *(axis for axis, size in enumerate(positions.shape) if size <= 1)]
-    places = positions.permute(order).reshape([positions.shape[axis] for axis in axes])
+    places = positions.transpose(order).reshape([positions.shape[axis] for axis in axes])
     if list(places.shape) != [size for size in shape if size > 1]:
         return use
-    if not torch.equal(places, torch.arange(places.numel()).reshape(places.shape)):
+    if not np.array_equal(places, np.arange(places.size).reshape(places.shape)):
         return use
 
-    def back(ids: Tensor) -> Tensor:
-        ids = compressed.lead(ids, len(order)).permute(order)
+    def back(ids: Ids) -> Ids:
+        ids = lead(ids, len(order)).transpose(order)
         sizes = iter(ids.shape)
         return ids.reshape([next(sizes) if size > 1 else 1 for size in shape])
 
@@ -77,13 +77,15 @@ def _straight(use: Use, shape: tuple[int, ...]) -> Use:
 
 def _gathered(facts: Facts, uses: list[Use], shape: tuple[int, ...], reason: str) -> Use:
     """Uses of parts of a parameter, entry by entry; entries without use keep their values."""
-    size = torch.Size(shape).numel()
-    emitted, consumed = (torch.zeros(size, dtype=torch.int64) for _ in range(2))
-    seen = torch.zeros(size, dtype=torch.bool)
+    size = math.prod(shape)
+    emitted, consumed = (np.zeros(size, dtype=np.int64) for _ in range(2))
+    seen = np.zeros(size, dtype=np.bool_)
     for use in uses:
-        whole = torch.arange(size).reshape(shape) if use.positions is None else use.positions
+        whole = np.arange(size).reshape(shape) if use.positions is None else use.positions
         places = whole.reshape(-1)
-        given = [ids.expand(whole.shape).reshape(-1) for ids in (use.emitted, use.consumed)]
+        given = [
+            np.broadcast_to(ids, whole.shape).reshape(-1) for ids in (use.emitted, use.consumed)
+        ]
         new = ~seen[places]
         for full, ids in zip((emitted, consumed), given, strict=True):
             full[places[new]] = ids[new]

@@ -11,26 +11,28 @@ import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
-import torch
-from torch import Tensor
+import numpy as np
+import numpy.typing as npt
 
-from . import compressed
 from .program import ParameterInfo
+from .shapes import common_shape, lead
 
-__all__ = ["Facts", "Layer", "Relation", "Use"]
+__all__ = ["Facts", "Ids", "Layer", "Relation", "Use"]
+
+Ids = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Use:
     """One use of a parameter: its entries gain scale(emitted) and lose scale(consumed).
 
-    Both are int64 id tensors that broadcast to the shape of `positions`, the flat positions of the
-    entries used, or to the parameter's shape if `positions` is None.
+    Both are int64 arrays of ids. They broadcast to the shape of `positions`, the flat positions of
+    the entries used, or to the parameter's shape if `positions` is None.
     """
 
-    emitted: Tensor
-    consumed: Tensor
-    positions: Tensor | None = None
+    emitted: Ids
+    consumed: Ids
+    positions: Ids | None = None
 
 
 @dataclass(frozen=True)
@@ -52,7 +54,7 @@ class Relation:
     """m equations Σ_k coefficients[k] · ids[k] = 0; ids has shape (K, m)."""
 
     coefficients: tuple[int, ...]
-    ids: Tensor
+    ids: Ids
     reason: int
 
 
@@ -63,52 +65,52 @@ class Facts:
     parameters: tuple[ParameterInfo, ...]
     layers: list[Layer] = field(default_factory=list)
     count: int = 1  # id 0 is the scale 1
-    ties: list[tuple[Tensor, Tensor, int]] = field(default_factory=list)
-    pins: list[tuple[Tensor, int]] = field(default_factory=list)
+    ties: list[tuple[Ids, Ids, int]] = field(default_factory=list)
+    pins: list[tuple[Ids, int]] = field(default_factory=list)
     relations: list[Relation] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
     uses: list[list[Use]] = field(default_factory=list)
-    sources: dict[int, tuple[int, Tensor]] = field(default_factory=dict)
+    sources: dict[int, tuple[int, npt.NDArray[np.bool_]]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.uses = [[] for _ in self.parameters]
 
-    def fresh(
-        self, name: str, n: int, channels: bool = True, parameter: int | None = None
-    ) -> Tensor:
+    def fresh(self, name: str, n: int, channels: bool = True, parameter: int | None = None) -> Ids:
         """Ids of n new scale variables."""
         start, self.count = self.count, self.count + n
         self.layers.append(Layer(name, start, self.count, channels, parameter))
-        return torch.arange(start, self.count)
+        return np.arange(start, self.count)
 
     def reason(self, text: str) -> int:
         """The number of a reason."""
         self.reasons.append(text)
         return len(self.reasons) - 1
 
-    def pin(self, ids: Tensor, reason: str) -> None:
+    def pin(self, ids: Ids, reason: str) -> None:
         """State that the scale is 1."""
         self.pins.append((ids.reshape(-1), self.reason(reason)))
 
-    def uniform(self, ids: Tensor, axes: Iterable[int], reason: str = "") -> Tensor:
+    def uniform(self, ids: Ids, axes: Iterable[int], reason: str = "") -> Ids:
         """State that ids agree along the axes; the ids with those axes compressed."""
         for axis in axes:
             if ids.shape[axis] > 1:
-                first = ids.narrow(axis, 0, 1)
+                first = ids.take([0], axis)
                 number = self.reason(reason or "it is mixed with a pinned channel")
-                self.ties.append((ids.reshape(-1), first.expand_as(ids).reshape(-1), number))
+                self.ties.append(
+                    (ids.reshape(-1), np.broadcast_to(first, ids.shape).reshape(-1), number)
+                )
                 ids = first
         return ids
 
-    def relate(self, terms: Sequence[tuple[int, Tensor]], reason: str) -> list[Tensor]:
+    def relate(self, terms: Sequence[tuple[int, Ids]], reason: str) -> list[Ids]:
         """State that Σ coefficient · ids = 0 wherever the terms broadcast; the terms, compressed.
 
         Terms that vary along different axes are separated: f(i) + g(j) = 0 for all i and j means
         that both are constant.
         """
-        rank = max(ids.dim() for _, ids in terms)
+        rank = max(ids.ndim for _, ids in terms)
         coefficients = [c for c, _ in terms]
-        tensors = [compressed.lead(ids, rank) for _, ids in terms]
+        tensors = [lead(ids, rank) for _, ids in terms]
         for axis in range(rank):
             stored = [k for k, ids in enumerate(tensors) if ids.shape[axis] > 1]
             if len(stored) == 1:
@@ -124,19 +126,19 @@ class Facts:
         self._state([coefficients[k] for k in last], [tensors[k] for k in last], reason)
         return tensors[: len(terms)]
 
-    def derived(self, name: str, terms: Sequence[tuple[int, Tensor]], reason: str) -> Tensor:
+    def derived(self, name: str, terms: Sequence[tuple[int, Ids]], reason: str) -> Ids:
         """Ids of Σ coefficient · ids, entry by entry."""
-        shape = _common_shape([ids for _, ids in terms])
+        shape = common_shape([ids for _, ids in terms])
         result = self.fresh(name, math.prod(shape), channels=False).reshape(shape)
         self._state([-1, *(c for c, _ in terms)], [result, *(ids for _, ids in terms)], reason)
         return result
 
-    def _state(self, coefficients: Sequence[int], tensors: Sequence[Tensor], reason: str) -> None:
+    def _state(self, coefficients: Sequence[int], tensors: Sequence[Ids], reason: str) -> None:
         held = [(c, ids) for c, ids in zip(coefficients, tensors, strict=True) if bool(ids.any())]
         if not held:
             return
-        shape = _common_shape([ids for _, ids in held])
-        flat = [ids.expand(shape).reshape(-1) for _, ids in held]
+        shape = common_shape([ids for _, ids in held])
+        flat = [np.broadcast_to(ids, shape).reshape(-1) for _, ids in held]
         number = self.reason(reason)
         signs = tuple(c for c, _ in held)
         if len(held) == 1:
@@ -144,26 +146,21 @@ class Facts:
         elif signs in ((1, -1), (-1, 1)):
             self.ties.append((flat[0], flat[1], number))
         else:
-            self.relations.append(Relation(signs, torch.stack(flat), number))
+            self.relations.append(Relation(signs, np.stack(flat), number))
 
-    def source(self, parameter: int, positions: Tensor) -> Tensor:
+    def source(self, parameter: int, positions: Ids) -> Ids:
         """Ids of entries of a parameter that is an operand itself, not a layer's weight."""
         info = self.parameters[parameter]
         if parameter not in self.sources:
-            start = int(self.fresh(info.layer, info.size, channels=False)[:1])
-            self.sources[parameter] = start, torch.zeros(info.size, dtype=torch.bool)
+            start = self.count
+            self.fresh(info.layer, info.size, channels=False)
+            self.sources[parameter] = start, np.zeros(info.size, dtype=np.bool_)
         start, seen = self.sources[parameter]
         seen[positions.reshape(-1)] = True
-        return positions + start
+        return np.asarray(positions + start)  # of a 0-d array too
 
 
-def _common_shape(tensors: Sequence[Tensor]) -> list[int]:
-    """What tensors of one rank broadcast to."""
-    axes = zip(*(x.shape for x in tensors), strict=True)
-    return [max(sizes) if min(sizes) else 0 for sizes in axes]
-
-
-def _separate(tensors: Sequence[Tensor]) -> list[list[int]]:
+def _separate(tensors: Sequence[Ids]) -> list[list[int]]:
     """Group terms that vary along a common axis; constant terms join the last group."""
     groups: list[tuple[set[int], list[int]]] = []
     constant: list[int] = []

@@ -4,21 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
-from ..errors import InvalidInputError
 from .groups import Partition, Pinned, Unsupported
 from .panels import Panel, panel
 from .program import ParameterInfo, Program
 
 if TYPE_CHECKING:
     from scipy.sparse import csc_array
-    from torch import nn
 
-__all__ = ["Group", "Neuron", "RescalingGraph", "check_graph"]
+__all__ = ["Group", "Neuron", "RescalingGraph"]
 
 
 @dataclass(frozen=True)
@@ -58,7 +56,7 @@ class RescalingGraph:
     """
 
     def __init__(self, program: Program, partition: Partition) -> None:
-        self.program = program
+        self.program: Any = program  # as its front end made it
         self.partition = partition
         self.parameters: tuple[ParameterInfo, ...] = program.parameters
         self.pinned: tuple[Pinned, ...] = partition.pinned
@@ -129,7 +127,7 @@ class RescalingGraph:
         if use is None:
             return None
         column_of = self.partition.column_of
-        entered, left = column_of[use.emitted.numpy()], column_of[use.consumed.numpy()]
+        entered, left = column_of[use.emitted], column_of[use.consumed]
         return (entered, left) if max(entered.max(), left.max()) >= 0 else None
 
     @cached_property
@@ -205,20 +203,4 @@ class RescalingGraph:
         return (
             f"RescalingGraph(parameters={p}, neurons={H}, layers={len(self.groups)}, "
             f"pinned={sum(x.channels for x in self.pinned)}, unsupported={len(self.unsupported)})"
-        )
-
-
-def check_graph(graph: object, model: nn.Module) -> None:
-    """Raise `InvalidInputError` unless the graph's parameters are those of the model."""
-    if not isinstance(graph, RescalingGraph):
-        raise InvalidInputError(
-            f"graph: expected what trace(model, ...) returned, got {type(graph).__name__}"
-        )
-    expected = [(x.name, x.shape) for x in graph.parameters]
-    found = [(name, tuple(x.shape)) for name, x in model.named_parameters()]
-    if found != expected:
-        odd = next((x for x in (*found, *expected) if (x in found) != (x in expected)), None)
-        raise InvalidInputError(
-            "graph: it was traced from another model; trace this one again "
-            f"(expected {len(expected)} parameters, got {len(found)}; first difference: {odd})"
         )

@@ -9,19 +9,19 @@ order of the network: where several solutions exist, that and λ = 1 at the star
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
+
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array, csc_array
-from torch import Tensor, nn
 
 from .. import _core
 from ..frameworks import Framework
 from ..result import SolveResult
 from ..structured import Panel
-from .biases import biases
 from .graph import RescalingGraph
 
-__all__ = ["Equalisation"]
+__all__ = ["Equalisation", "Sizes"]
 
 _TOLERANCE = 1e-9  # of log(r_in / r_out): far below what any format of weights can tell
 _MAX_SWEEPS = 1000
@@ -29,20 +29,17 @@ _MAX_SWEEPS = 1000
 Columns = tuple[npt.NDArray[np.int64], npt.NDArray[np.int32], npt.NDArray[np.int8]]
 """Row, neuron and value of entries of B."""
 
+Sizes = Mapping[int, Callable[[], npt.NDArray[np.float64]]]
+"""Of parameters by number: what gives |weight|, flat."""
+
 
 class Equalisation:
-    """The ranges of a model's weights, merged where rows of B are equal."""
+    """The ranges of weights, merged where rows of B are equal; `sizes` gives |weight| by number."""
 
-    def __init__(self, model: nn.Module, graph: RescalingGraph) -> None:
+    def __init__(self, graph: RescalingGraph, sizes: Sizes) -> None:
         self._graph = graph
-        skipped = biases(graph.program)
-        parameters: dict[int, Tensor] = {
-            number: x
-            for number, x in enumerate(model.parameters())
-            if number not in skipped and graph.columns(number) is not None
-        }
         collect = _all_rows if graph.panels is None else _merged_rows
-        self._B, size = collect(graph, parameters)
+        self._B, size = collect(graph, sizes)
         self._log_size = np.log(size)
 
     def solve(
@@ -98,32 +95,24 @@ class Equalisation:
         )
 
 
-def _sizes(parameter: Tensor) -> npt.NDArray[np.float64]:
-    return np.asarray(parameter.detach().double().abs().cpu().reshape(-1))
-
-
-def _all_rows(
-    graph: RescalingGraph, parameters: dict[int, Tensor]
-) -> tuple[csc_array, npt.NDArray[np.float64]]:
+def _all_rows(graph: RescalingGraph, sizes: Sizes) -> tuple[csc_array, npt.NDArray[np.float64]]:
     """B and |weight|, for rows of weights that are not 0."""
     size = np.zeros(graph.shape[0])
-    for number, x in parameters.items():
+    for number, entries in sizes.items():
         info = graph.parameters[number]
-        size[info.offset : info.offset + info.size] = _sizes(x)
+        size[info.offset : info.offset + info.size] = entries()
     rows = np.flatnonzero(size)
     return csc_array(graph.incidence().tocsr()[rows]), size[rows]
 
 
-def _merged_rows(
-    graph: RescalingGraph, parameters: dict[int, Tensor]
-) -> tuple[csc_array, npt.NDArray[np.float64]]:
+def _merged_rows(graph: RescalingGraph, sizes: Sizes) -> tuple[csc_array, npt.NDArray[np.float64]]:
     """The same, of equal rows the largest."""
     found: list[npt.NDArray[np.float64]] = []
     entries: list[Columns] = []
     rows = 0
     for number, (_, panel) in enumerate(graph.panels or ()):
-        if number in parameters:
-            size, columns = _panel_rows(panel, _sizes(parameters[number]))
+        if number in sizes:
+            size, columns = _panel_rows(panel, sizes[number]())
             found.append(size)
             entries += [(row + rows, neuron, value) for row, neuron, value in columns]
             rows += len(size)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -55,19 +56,23 @@ class Partition:
 
 
 def partition(
-    program: Program, others: Sequence[Program] = (), untraced: Sequence[Unsupported] = ()
+    scales_of: Callable[[Facts, Program], Scales[Any]],
+    program: Program,
+    others: Sequence[Program] = (),
+    untraced: Sequence[Unsupported] = (),
 ) -> Partition:
     """Sort the channels of a program into neurons and pinned ones.
 
-    `others` are further programs over the same parameters (the model in training mode): their
-    functions are to be preserved too. `untraced` is what could not be looked at.
+    `scales_of` is the front end's `Scales`. `others` are further programs over the same parameters
+    (the model in training mode): their functions are to be preserved too. `untraced` is what could
+    not be looked at.
     """
     facts = Facts(program.parameters)
-    scales = Scales(facts, program)
+    scales = scales_of(facts, program)
     scales.walk()
     own = len(facts.layers)
     for other in others:
-        Scales(facts, other).walk()
+        scales_of(facts, other).walk()
     uses = tuple(settle(facts, program.aliases, program.entangled))
 
     component, first_ids = _components(facts)
@@ -103,8 +108,8 @@ def _components(facts: Facts) -> tuple[Integers, Integers]:
         facts.pins.append((a[b == 0], reason))
         facts.pins.append((b[a == 0], reason))
         both = (a != 0) & (b != 0) & (a != b)
-        rows.append(a[both].numpy())
-        columns.append(b[both].numpy())
+        rows.append(a[both])
+        columns.append(b[both])
     row, col = np.concatenate(rows), np.concatenate(columns)
     graph = coo_array((np.ones(len(row), dtype=np.int8), (row, col)), shape=(n, n))
     _, labels = connected_components(graph, directed=False)
@@ -117,7 +122,7 @@ def _pin_reasons(facts: Facts, component: Integers, n: int) -> Integers:
     none = len(facts.reasons)
     reason_of = np.full(n, none, dtype=np.int64)
     for ids, reason in facts.pins:
-        np.minimum.at(reason_of, component[ids.numpy()], reason)
+        np.minimum.at(reason_of, component[ids], reason)
     reason_of[reason_of == none] = -1
     # Id 0 is the scale 1 even where nothing was stated about it.
     reason_of[component[0]] = max(reason_of[component[0]], 0)
@@ -139,7 +144,7 @@ def _combinations(
         k, m = relation.ids.shape
         rows = np.broadcast_to(np.arange(start, start + m), (k, m))
         values = np.broadcast_to(np.array(relation.coefficients)[:, None], (k, m))
-        columns = component[relation.ids.numpy()]
+        columns = component[relation.ids]
         parts.append([x.reshape(-1) for x in (values, rows, columns)])
         reasons.append(np.full(m, relation.reason))
         start += m
@@ -182,7 +187,7 @@ def _columns(
     for use in uses:
         if use is None:
             continue
-        sides = component[use.emitted.numpy()], component[use.consumed.numpy()]
+        sides = component[use.emitted], component[use.consumed]
         if min(alone[side].min() for side in sides) > -2:
             _mark(weighted, alone[sides[0]], alone[sides[1]])
         else:
