@@ -29,11 +29,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         parser.print_help()
         return OK
     command = COMMANDS[arguments.command]
-    missing = [name for name in command.needs if installed_version(name) is None]
+    extra, packages = command.needs(arguments)
+    missing = [name for name in packages if installed_version(name) is None]
     if missing:
         print(
             f"pathcond: `{command.name}` needs {' and '.join(missing)}, not installed here; run\n"
-            "  pip install 'pathcond-native[torch]'",
+            f"  pip install 'pathcond-native[{extra}]'",
             file=sys.stderr,
         )
         return MISSING_PACKAGE

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from ..files.registry import needs
 from .exit_codes import EXIT_CODES
 
 __all__ = ["COMMANDS", "Command", "build_parser"]
@@ -69,11 +70,12 @@ leaves the old file or the new one.
 MODEL is an exported program (.pt2), or package.module:factory (imported from here as by
 `python -m`, called without arguments) with a --checkpoint: safetensors, or a state dict or training
 checkpoint of torch.save (.pt .pth .bin .ckpt), read with weights_only. Exported programs are read
-by torch.export.load, which uses pickle: only open those of people you trust. ONNX files are not
-supported yet.
+by torch.export.load, which uses pickle: only open those of people you trust. Or it is an ONNX file
+(.onnx, opset 11 or later, external data too), which needs no torch: the extra [onnx].
 
 examples:
   pathcond rescale resnet18.pt2 -o rescaled.pt2
+  pathcond rescale mobilenet.onnx -o rescaled.onnx --criterion cle      before int8 quantisation
   pathcond rescale resnet18.pt2 --in-place --round-to power_of_two      the outputs keep every bit
   pathcond rescale torchvision.models:resnet18 --checkpoint resnet18.pth \\
            --input 1x3x224x224 -o rescaled.pth --max-scale 100 --report report.html
@@ -108,6 +110,8 @@ examples:
 """
 
 _Configure = Callable[[argparse.ArgumentParser], None]
+Needs = tuple[str, tuple[str, ...]]
+"""An extra of this package, and packages in it."""
 
 
 @dataclass(frozen=True)
@@ -117,7 +121,8 @@ class Command:
     name: str
     summary: str
     description: str
-    needs: tuple[str, ...]
+    needs: Callable[[argparse.Namespace], Needs]
+    """What has to be installed, which a model's format may decide."""
     configure: _Configure
 
 
@@ -167,14 +172,16 @@ def _bench(parser: argparse.ArgumentParser) -> None:
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("model", metavar="MODEL", help=".pt2 file, or package.module:factory")
+    parser.add_argument(
+        "model", metavar="MODEL", help=".pt2 or .onnx file, or package.module:factory"
+    )
     parser.add_argument(
         "--input",
         action="append",
         default=[],
         metavar="SHAPE[:DTYPE]",
         help="an example input, such as 1x3x224x224 or 1x128:int64; once per positional argument; "
-        "an exported program knows its own",
+        "exported programs and most ONNX files know their own",
     )
     parser.add_argument(
         "--checkpoint",
@@ -225,17 +232,31 @@ def _positive(text: str) -> int:
     return n
 
 
-_TORCH = ("torch", "scipy")
+def _nothing(_: argparse.Namespace) -> Needs:
+    return "torch", ()
+
+
+def _scipy(_: argparse.Namespace) -> Needs:
+    return "torch", ("scipy",)
+
+
+def _torch(_: argparse.Namespace) -> Needs:
+    return "torch", ("torch", "scipy")
+
+
+def _of_model(arguments: argparse.Namespace) -> Needs:
+    return needs(arguments.model)
+
 
 COMMANDS = {
     command.name: command
     for command in (
-        Command("info", "version, build and optional packages", _INFO, (), _plain),
-        Command("demo", "rescale two networks and print what happened", _DEMO, _TORCH, _plain),
-        Command("solve", "minimise F for a matrix B and weights g", _SOLVE, ("scipy",), _solve),
-        Command("rescale", "rescale a model in a file", _RESCALE, _TORCH, _rescale),
-        Command("stats", "count neurons and paths of a model", _STATS, _TORCH, _model_options),
-        Command("bench", "time the solver on this machine", _BENCH, _TORCH, _bench),
+        Command("info", "version, build and optional packages", _INFO, _nothing, _plain),
+        Command("demo", "rescale two networks and print what happened", _DEMO, _torch, _plain),
+        Command("solve", "minimise F for a matrix B and weights g", _SOLVE, _scipy, _solve),
+        Command("rescale", "rescale a model in a file", _RESCALE, _of_model, _rescale),
+        Command("stats", "count neurons and paths of a model", _STATS, _of_model, _model_options),
+        Command("bench", "time the solver on this machine", _BENCH, _torch, _bench),
     )
 }
 

@@ -14,6 +14,7 @@ from ..files.atomic import write_atomically
 from ..files.registry import ModelFile, open_model, same_format
 from ..files.request import Request
 from . import streamed
+from ..files.save import save
 from .exit_codes import OK, UsageError
 from .output import print_json
 from .progress import Progress
@@ -56,7 +57,7 @@ def _rescale(
                 **solver_options(arguments),
             )
         with progress.stage("writing, reading back"):
-            write_atomically(output, file.write, check=file.check, like=file.path)
+            save(file, output)
             if arguments.report is not None:
                 text = page(report, f"{arguments.model}, rescaled").encode()
                 write_atomically(arguments.report, lambda stream: stream.write(text))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import re
-
 import torch
 from torch import Tensor, nn
 
 from ..errors import InvalidInputError
+from .input_spec import parsed
 
 __all__ = ["example_inputs"]
 
-_SPEC = re.compile(r"(\d+(?:x\d+)*)(?::(\w+))?")
 _DTYPES = {
     str(dtype).removeprefix("torch."): dtype
     for dtype in (
@@ -20,7 +17,6 @@ _DTYPES = {
         *(torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8, torch.bool),
     )
 }
-_MOST = 1 << 30  # entries: a typing error should not fill the memory
 
 
 def example_inputs(specs: tuple[str, ...], model: nn.Module) -> tuple[Tensor, ...]:
@@ -40,19 +36,12 @@ def example_inputs(specs: tuple[str, ...], model: nn.Module) -> tuple[Tensor, ..
 
 
 def _parsed(spec: str, usual: torch.dtype) -> tuple[list[int], torch.dtype]:
-    match = _SPEC.fullmatch(spec)
-    if match is None:
-        raise InvalidInputError(
-            f"--input: expected SHAPE[:DTYPE] such as 1x3x224x224 or 1x128:int64, got {spec!r}"
-        )
-    shape = [int(n) for n in match[1].split("x")]
-    if not 0 < math.prod(shape) <= _MOST:
-        raise InvalidInputError(f"--input: {spec!r} has {math.prod(shape)} entries")
-    if match[2] is None:
+    shape, dtype = parsed(spec)
+    if dtype is None:
         return shape, usual
-    if match[2] not in _DTYPES:
+    if dtype not in _DTYPES:
         raise InvalidInputError(f"--input: expected a dtype among {', '.join(_DTYPES)}: {spec!r}")
-    return shape, _DTYPES[match[2]]
+    return shape, _DTYPES[dtype]
 
 
 def _draw(shape: list[int], dtype: torch.dtype, generator: torch.Generator) -> Tensor:

@@ -12,9 +12,19 @@ from ..errors import InvalidInputError
 from .request import Request
 
 if TYPE_CHECKING:
-    from ..model import RescaleReport, Stats
+    from ..engine.report import RescaleReport
+    from ..engine.stats import Stats
 
-__all__ = ["MODELS", "WEIGHTS", "ModelFile", "is_factory", "open_model", "reader", "same_format"]
+__all__ = [
+    "MODELS",
+    "WEIGHTS",
+    "ModelFile",
+    "is_factory",
+    "needs",
+    "open_model",
+    "reader",
+    "same_format",
+]
 
 
 class ModelFile(Protocol):
@@ -31,6 +41,9 @@ class ModelFile(Protocol):
     def stats(self) -> Stats:
         """What `pathcond_native.stats` says."""
 
+    def beside(self, output: Path) -> list[tuple[Path, bytes]]:
+        """Files that have to stand beside `output`, which will refer to them."""
+
     def write(self, stream: IO[bytes]) -> None:
         """Write the file anew, with the values that the model has now."""
 
@@ -39,7 +52,7 @@ class ModelFile(Protocol):
 
 
 # Suffix -> where its reader is: a function of a Request that returns a ModelFile.
-MODELS = {".pt2": "exported:read"}
+MODELS = {".pt2": "exported:read", ".onnx": "onnx_graph:read"}
 
 # Formats of bare weights, for models that a factory builds: a function of a Path.
 _STATE_DICT = "state_dict:StateDict"
@@ -51,13 +64,19 @@ WEIGHTS = {
     ".ckpt": _STATE_DICT,
 }
 
-_NOT_YET = {".onnx": "ONNX files are not supported yet; export the model with torch.export"}
+_NEEDS = {".onnx": ("onnx", ("onnx", "onnxruntime", "scipy"))}
+_TORCH = ("torch", ("torch", "scipy"))
 _FACTORY = re.compile(r"[A-Za-z_][\w.]*:[A-Za-z_][\w.]*")
 
 
 def is_factory(model: str) -> bool:
     """Whether MODEL names a function rather than a file."""
     return _FACTORY.fullmatch(model) is not None and not Path(model).exists()
+
+
+def needs(model: str) -> tuple[str, tuple[str, ...]]:
+    """The extra of this package that brings what MODEL takes, and the packages themselves."""
+    return _TORCH if is_factory(model) else _NEEDS.get(Path(model).suffix.lower(), _TORCH)
 
 
 def open_model(request: Request) -> ModelFile:
@@ -79,7 +98,9 @@ def open_model(request: Request) -> ModelFile:
     for option, given in (("--checkpoint", request.checkpoint), ("--key", request.key)):
         if given is not None:
             raise InvalidInputError(f"{option}: only package.module:factory takes one")
-    read = reader(path, MODELS, "an exported program (.pt2), or package.module:factory")
+    read = reader(
+        path, MODELS, "a .onnx file, an exported program (.pt2), or package.module:factory"
+    )
     return cast("ModelFile", read(request))
 
 
@@ -96,8 +117,6 @@ def reader(path: Path, formats: dict[str, str], expected: str) -> Callable[[Any]
         InvalidInputError: there is no such file, or its format is not among `formats`.
     """
     suffix = path.suffix.lower()
-    if suffix in _NOT_YET:
-        raise InvalidInputError(f"{path}: {_NOT_YET[suffix]}")
     if suffix not in formats:
         raise InvalidInputError(f"{path}: expected {expected}")
     if not path.is_file():

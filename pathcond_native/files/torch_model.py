@@ -56,6 +56,10 @@ class TorchModel(ABC):
                 )
         return report
 
+    def beside(self, output: Path) -> list[tuple[Path, bytes]]:
+        """Nothing: the file holds all there is."""
+        return []
+
     def stats(self) -> Stats:
         """What `pathcond_native.stats` says."""
         return stats(self.model, self.inputs)

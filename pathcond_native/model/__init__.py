@@ -3,12 +3,13 @@
 from ..engine.graph import Group, Neuron, RescalingGraph
 from ..engine.groups import Pinned, Unsupported
 from ..engine.report import GroupReport, RescaleReport
+from ..engine.stats import Stats
 from .conditioner import PathConditioner
 from .diag_g import diag_g
 from .register import register_rule
 from .rescale import rescale, rescale_
 from .rule import NoRule
-from .stats import Stats, stats
+from .stats import stats
 from .trace import trace
 
 __all__ = [

@@ -9,10 +9,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from ..engine.biases import biases
 from ..engine.criteria import Criterion, Problem, all_at_once, of_paths, of_ranges, of_squares
 from ..engine.graph import RescalingGraph
 from ..structured import Reduced
-from .biases import biases
 from .diag_g import diag_g, reduced_diag_g
 from .inputs import ExampleInputs
 from .parts import Keep, Ready, reduced_parts
@@ -21,6 +21,14 @@ from .scaled import normalise
 __all__ = ["problem"]
 
 _FEW = 1 << 22  # parameters of which all weights, and B, take little memory
+_ADDED = {
+    "aten.add": ("self", "other"),
+    "aten.sub": ("self", "other"),
+    "aten.rsub": ("self", "other"),
+    "aten.addmm": ("self",),
+    "aten.baddbmm": ("self",),
+    "aten.addcmul": ("self",),
+}
 
 
 def problem(
@@ -42,7 +50,7 @@ def problem(
     if not may_be_whole and (criterion == "cle" or graph.panels is None):
         raise all_at_once()
     if criterion == "cle":
-        skipped = biases(graph.program)
+        skipped = biases(graph.program, _ADDED)
         sizes = {
             number: partial(_sizes, x)
             for number, x in enumerate(model.parameters())

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from ..engine.graph import RescalingGraph
+from ..engine.stats import Paths
 from .lift import Lift
 from .normalisation import CHANNEL_NORM
 from .program import Step, Value
@@ -29,14 +30,6 @@ _Lifted = Callable[[Lift, Step], "Scaled | Sequence[Scaled]"]
 _EXACT = 2.0**53  # integers up to here are exact in float64
 _PRIMES_FROM = 2**25  # products of two residues, and sums of 2^27 residues, are exact
 _MOST_WORK = 2e9  # multiplications and additions that an exact count may cost
-
-
-@dataclass(frozen=True)
-class Paths:
-    """A number of paths: `exact`, or None where that would take too long or is no integer."""
-
-    log10: float
-    exact: int | None
 
 
 def count_paths(model: nn.Module, graph: RescalingGraph, biases: bool) -> Paths:

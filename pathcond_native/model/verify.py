@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from ..engine.tolerance import TOLERANCE as _TOLERANCE
 from ..errors import InvalidInputError, VerificationError
 from ..memory import ran_out
 from .inputs import Call, mode
@@ -29,14 +30,7 @@ __all__ = [
     "tolerance",
 ]
 
-# Relative to the largest output. Rescaled weights are rounded once, so the outputs of a sound
-# rescaling move by a few roundings per layer; a wrong one moves them by order 1.
-TOLERANCE = {
-    torch.float64: 1e-12,
-    torch.float32: 1e-5,
-    torch.float16: 2e-2,
-    torch.bfloat16: 1e-1,
-}
+TOLERANCE = {getattr(torch, name): allowed for name, allowed in _TOLERANCE.items()}
 
 
 @dataclass(frozen=True)

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .program import Program, Value, tensors
 
 __all__ = ["biases"]
 
-_ADDED = {
-    "aten.add": ("self", "other"),
-    "aten.sub": ("self", "other"),
-    "aten.rsub": ("self", "other"),
-    "aten.addmm": ("self",),
-    "aten.baddbmm": ("self",),
-    "aten.addcmul": ("self",),
-}
 
-
-def biases(program: Program) -> frozenset[int]:
+def biases(program: Program, added: Mapping[str, tuple[str, ...]]) -> frozenset[int]:
     """The numbers of parameters that enter every operator as ``bias`` or as a summand.
 
     Steps between parameters, such as a reshape, are followed.
+
+    Args:
+        program: of a front end.
+        added: the summands of its operators, by the names of their arguments.
     """
     held = {index: {number} for index, number in program.parameter_of.items()}
-    added: set[int] = set()
+    summands: set[int] = set()
     multiplied: set[int] = set()
     for step in program.steps:
         static = all(v.index in program.static for v in step.outputs)
@@ -31,8 +28,8 @@ def biases(program: Program) -> frozenset[int]:
             if static and len(parameters) == 1 and isinstance(argument, Value):
                 for output in step.outputs:
                     held.setdefault(output.index, set()).update(parameters)
-            elif name == "bias" or name in _ADDED.get(step.name, ()):
-                added |= parameters
+            elif name == "bias" or name in added.get(step.name, ()):
+                summands |= parameters
             else:
                 multiplied |= parameters
-    return frozenset(added - multiplied)
+    return frozenset(summands - multiplied)

@@ -1,0 +1,278 @@
+"""Rules of layers that map channels linearly by a weight."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..engine.facts import Ids
+from ..engine.program import Step, Value
+from ..engine.rule import NoRule, require_static
+from ..engine.shapes import lead
+from .convolution import Geometry
+from .rule import AnyArray, Rule
+from .tape import Array, Scaled, as_stored
+
+if TYPE_CHECKING:
+    from .lift import Lift
+    from .scales import Scales
+
+__all__ = ["CONVOLUTION", "GEMM", "MATMUL", "TRANSPOSED_CONVOLUTION", "paddings"]
+
+
+def paddings(
+    step: Step,
+    sizes: tuple[int, ...],
+    out: tuple[int, ...],
+    extents: list[int],
+    strides: list[int],
+) -> tuple[list[int], list[int]]:
+    """Zeros before and after every spatial axis of what windows of these extents move over."""
+    rank, mode = len(sizes), step["auto_pad"] or "NOTSET"
+    if mode == "NOTSET":
+        pads = list(step["pads"] or [0] * (2 * rank))
+        return pads[:rank], pads[rank:]
+    if mode == "VALID":
+        return [0] * rank, [0] * rank
+    before, after = [], []
+    for n, m, extent, stride in zip(sizes, out, extents, strides, strict=True):
+        total = max(0, (m - 1) * stride + extent - n)
+        small, large = total // 2, total - total // 2
+        before.append(large if mode == "SAME_LOWER" else small)
+        after.append(small if mode == "SAME_LOWER" else large)
+    return before, after
+
+
+def _geometry(step: Step, large: tuple[int, ...], small: tuple[int, ...]) -> Geometry:
+    """How windows over spatial sizes `large` make sizes `small`."""
+    kernel = step["W"].shape[2:]
+    strides = list(step["strides"] or [1] * len(kernel))
+    dilations = list(step["dilations"] or [1] * len(kernel))
+    extents = [d * (k - 1) + 1 for d, k in zip(dilations, kernel, strict=True)]
+    if "output_padding" in step.arguments:
+        before = _transposed_padding(step, large, small, extents, strides)
+        after = [
+            (m - 1) * s + e - n - b
+            for n, m, s, e, b in zip(large, small, strides, extents, before, strict=True)
+        ]
+    else:
+        before, after = paddings(step, large, small, extents, strides)
+    return Geometry(step["group"], kernel, *map(tuple, (strides, dilations, before, after)))
+
+
+def _transposed_padding(
+    step: Step,
+    large: tuple[int, ...],
+    small: tuple[int, ...],
+    extents: list[int],
+    strides: list[int],
+) -> list[int]:
+    """What a transposed convolution drops in front; what it drops behind follows from sizes."""
+    rank = len(large)
+    mode = step["auto_pad"] or "NOTSET"
+    if mode == "NOTSET" and not step["output_shape"]:
+        return list(step["pads"] or [0] * (2 * rank))[:rank]
+    if mode == "VALID":
+        return [0] * rank
+    extra = step["output_padding"] or [0] * rank
+    totals = [
+        s * (m - 1) + x + e - n
+        for n, m, s, e, x in zip(large, small, strides, extents, extra, strict=True)
+    ]
+    return [t // 2 if mode == "SAME_UPPER" else t - t // 2 for t in totals]
+
+
+def _convolution(transposed: bool) -> Rule:
+    def scale(scales: Scales, step: Step) -> Ids:
+        require_static(scales, step, "W", "B")
+        x, weight = step["X"], step["W"]
+        groups, taps = step["group"], (1,) * (len(weight.shape) - 2)
+        ids = scales.uniform(scales[x], [a for a in range(len(x.shape)) if a != 1])
+        ids = np.broadcast_to(ids.reshape(-1), x.shape[1])
+        emitted = scales.fresh(step, weight, step.outputs[0].shape[1])
+        # The weight's first axis runs over all channels of one side, its second over one
+        # group's channels of the other side.
+        first, second = (ids, emitted) if transposed else (emitted, ids)
+        per_group = len(second) // groups
+        rows = second.reshape(groups, 1, per_group)
+        if groups > 1:
+            rows = np.broadcast_to(rows, (groups, len(first) // groups, per_group))
+        first = first.reshape(-1, 1, *taps)
+        second = rows.reshape(-1, per_group, *taps)
+        consumed, emitting = (first, second) if transposed else (second, first)
+        scales.weight(step, weight, emitting, consumed)
+        scales.bias(step, step["B"], emitted)
+        return lead(emitted.reshape(-1, *taps), len(x.shape))
+
+    def lift(lift: Lift, step: Step) -> Scaled:
+        value, rank = step["X"], len(step["W"].shape)
+        x = lift.full(value, range(1, rank))
+        w = lift.full(step["W"], range(rank))
+        sizes, out = value.shape[2:], step.outputs[0].shape[2:]
+        tape = lift.tape
+        if transposed:
+            over = _geometry(step, out, sizes)
+            y = tape.product(
+                lambda x, w: over.to_input(x, w, out),
+                x,
+                w,
+                lambda gradient, w: over.forward(gradient, w, sizes),
+                lambda gradient, x: over.to_weight(gradient, x),
+            )
+        else:
+            over = _geometry(step, sizes, out)
+            y = tape.product(
+                lambda x, w: over.forward(x, w, out),
+                x,
+                w,
+                lambda gradient, w: over.to_input(gradient, w, sizes),
+                lambda gradient, x: over.to_weight(x, gradient),
+            )
+        if step["B"] is None:
+            return y
+        bias = lift.full(step["B"], [0])
+        shape = (-1, *(1,) * (rank - 2))
+        laid = bias.map(lambda b: b.reshape(shape), lambda gradient: gradient.reshape(-1))
+        return tape.add([y, laid])
+
+    return Rule(scale, lift)
+
+
+def _matrix(x: AnyArray, rank: int, left: bool) -> AnyArray:
+    """With `rank` axes: a vector is a row on the left, a column on the right."""
+    if x.ndim == 1:
+        x = x.reshape((1, -1) if left else (-1, 1))
+    return lead(x, rank)
+
+
+def _result(step: Step, x: AnyArray) -> AnyArray:
+    """Without the axes that stand for a vector."""
+    x = x.squeeze(-2) if len(step["A"].shape) == 1 else x
+    return x.squeeze(-1) if len(step["B"].shape) == 1 else x
+
+
+def _rank(step: Step) -> int:
+    return max(2, len(step["A"].shape), len(step["B"].shape))
+
+
+def _by_weight(scales: Scales, step: Step, left: bool) -> Ids:
+    """One operand is a weight of shape (..., k, n); on the left it is the transposed case."""
+    rank = _rank(step)
+    weight, x = (step["A"], step["B"]) if left else (step["B"], step["A"])
+    shape = list(weight.shape)
+    if len(shape) == 1:
+        shape.insert(0 if left else 1, 1)
+    laid = [1] * (rank - len(shape)) + shape
+    ids = _matrix(scales[x], rank, not left)
+    if left:
+        laid[-2:] = laid[:-3:-1]
+        ids = ids.swapaxes(-1, -2)
+    shared = [axis for axis in range(rank - 2) if laid[axis] == 1]
+    consumed = scales.uniform(ids, [*shared, rank - 2]).swapaxes(-1, -2)
+    out = [*laid[:-2], 1, laid[-1]]
+    emitted = scales.fresh(step, weight, int(np.prod(out))).reshape(out)
+
+    def in_place(x: Ids) -> Ids:
+        x = x.swapaxes(-1, -2) if left else x
+        if len(weight.shape) == 1:
+            x = x.squeeze(-2 if left else -1)
+        return x.reshape(x.shape[x.ndim - len(weight.shape) :])
+
+    scales.weight(step, weight, in_place(emitted), in_place(consumed))
+    return _result(step, emitted.swapaxes(-1, -2) if left else emitted)
+
+
+def _matmul_scale(scales: Scales, step: Step) -> Ids:
+    a, b = step["A"], step["B"]
+    rank = _rank(step)
+    static = [scales.is_static(v) for v in (a, b)]
+    if all(static):
+        raise NoRule("it multiplies two parameters")
+    if any(static):
+        return _by_weight(scales, step, left=static[0])
+    if scales.is_one(b):
+        ids = scales.uniform(_matrix(scales[a], rank, left=True), [rank - 1])
+    else:
+        scales.pin_value(a, f"decides the weights of {step.place}")
+        ids = scales.uniform(_matrix(scales[b], rank, left=False), [rank - 2])
+    return _result(step, ids)
+
+
+def _matmul_lift(lift: Lift, step: Step) -> Scaled:
+    a, b = step["A"], step["B"]
+    x = lift.full(a, [len(a.shape) - 1])
+    y = lift.full(b, [max(0, len(b.shape) - 2)])
+    rank = _rank(step)
+
+    def opened(gradient: Array) -> Array:
+        gradient = np.expand_dims(gradient, -1) if len(b.shape) == 1 else gradient
+        return np.expand_dims(gradient, -2) if len(a.shape) == 1 else gradient
+
+    def to_x(gradient: Array, y: Array) -> Array:
+        full = opened(gradient) @ _matrix(y, rank, left=False).swapaxes(-1, -2)
+        return as_stored(full, _matrix(x.value, rank, True).shape).reshape(x.value.shape)
+
+    def to_y(gradient: Array, x: Array) -> Array:
+        full = _matrix(x, rank, left=True).swapaxes(-1, -2) @ opened(gradient)
+        return as_stored(full, _matrix(y.value, rank, False).shape).reshape(y.value.shape)
+
+    def product(x: Array, y: Array) -> Array:
+        return _result(step, _matrix(x, rank, True) @ _matrix(y, rank, False))
+
+    return lift.tape.product(product, x, y, to_x, to_y)
+
+
+def _is_row(c: Value, n: int) -> bool:
+    """Whether an addend is a bias per channel."""
+    return c.shape[-1:] == (n,) and int(np.prod(c.shape)) == n
+
+
+def _gemm_scale(scales: Scales, step: Step) -> Ids:
+    """alpha · A B + beta · C, with A and B transposed on demand."""
+    a, weight, c = step["A"], step["B"], step["C"]
+    require_static(scales, step, "B")
+    if scales.is_static(a):
+        raise NoRule("it multiplies two parameters")
+    if c is not None and scales.is_constant(c) and not scales.is_zero(c):
+        raise NoRule("a constant is added")
+    ids = scales[a].T if step["transA"] else scales[a]
+    consumed = scales.uniform(ids, [0]).reshape(-1, 1)
+    n = step.outputs[0].shape[1]
+    emitted = scales.fresh(step, weight, n).reshape(1, -1)
+    if step["transB"]:
+        scales.weight(step, weight, emitted.T, consumed.T)
+    else:
+        scales.weight(step, weight, emitted, consumed)
+    if c is None or scales.is_zero(c):
+        return emitted
+    if scales.is_static(c) and _is_row(c, n):
+        scales.bias(step, c, lead(emitted.reshape(-1), len(c.shape)))
+        return emitted
+    return scales.equal(emitted, scales[c], f"{step.place}: the other operand is pinned")
+
+
+def _gemm_lift(lift: Lift, step: Step) -> Scaled:
+    a, weight, c = step["A"], step["B"], step["C"]
+    x, w = lift.full(a, range(2)), lift.full(weight, range(2))
+    alpha, beta = (float(step[name]) ** 2 for name in ("alpha", "beta"))
+
+    def laid(t: Array, name: str) -> Array:
+        return t.T if step[name] else t
+
+    y = lift.tape.product(
+        lambda x, w: alpha * (laid(x, "transA") @ laid(w, "transB")),
+        x,
+        w,
+        lambda g, w: alpha * laid(g @ laid(w, "transB").T, "transA"),
+        lambda g, x: alpha * laid(laid(x, "transA").T @ g, "transB"),
+    )
+    if c is None:
+        return y
+    return lift.tape.add([y, lift[c].map(lambda t: t * beta, lambda g: g * beta)])
+
+
+CONVOLUTION = _convolution(transposed=False)
+TRANSPOSED_CONVOLUTION = _convolution(transposed=True)
+MATMUL = Rule(_matmul_scale, _matmul_lift)
+GEMM = Rule(_gemm_scale, _gemm_lift)
