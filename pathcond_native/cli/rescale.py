@@ -13,8 +13,8 @@ from ..engine.report import RescaleReport
 from ..files.atomic import write_atomically
 from ..files.registry import ModelFile, open_model, same_format
 from ..files.request import Request
-from . import streamed
 from ..files.save import save
+from . import streamed
 from .exit_codes import OK, UsageError
 from .output import print_json
 from .progress import Progress

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING
 from ..errors import InvalidInputError
 from ..files.registry import is_factory
 from ..files.request import Request
-from ..files.shards import is_sharded
 from ..memory import return_freed_blocks
 from .exit_codes import UsageError
 from .progress import Progress
 from .solve import solver_options
 
 if TYPE_CHECKING:
-    from ..model import RescaleReport
+    from ..engine.report import RescaleReport
 
 __all__ = ["applies", "rescale"]
 
@@ -24,8 +23,11 @@ __all__ = ["applies", "rescale"]
 def applies(arguments: argparse.Namespace) -> bool:
     """Whether the command line asks for it: by shards, or by saying so."""
     checkpoint: Path | None = arguments.checkpoint
-    if checkpoint is not None and is_sharded(checkpoint):
-        return True
+    if checkpoint is not None:
+        from ..files.shards import is_sharded  # needs torch, which an ONNX file does not
+
+        if is_sharded(checkpoint):
+            return True
     if arguments.stream and (checkpoint is None or checkpoint.suffix.lower() != ".safetensors"):
         raise UsageError("rescale: --stream goes with a --checkpoint of safetensors")
     return bool(arguments.stream)

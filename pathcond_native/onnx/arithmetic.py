@@ -29,6 +29,7 @@ __all__ = [
     "PRELU",
     "PRODUCT",
     "QUOTIENT",
+    "SIGN",
     "SUM",
     "WHERE",
 ]
@@ -216,5 +217,9 @@ WHERE = Rule(_where_scale, _where_lift)
 COMPARISON = Rule(_comparison_scale, lambda lift, step: lift.ones(step.outputs[0]))
 PRODUCT = Rule(_product_scale, _product_lift)
 QUOTIENT = Rule(_quotient_scale, _quotient_lift)
+SIGN = Rule(
+    lambda scales, step: scales.fixed(step.outputs[0]),
+    lambda lift, step: lift.ones(step.outputs[0]),
+)
 POWER = Rule(_power_scale, _power_lift)
 CONCATENATION = Rule(_join_scale, _join_lift)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .lift import Lift
     from .scales import Scales
 
-__all__ = ["CONVOLUTION", "GEMM", "MATMUL", "TRANSPOSED_CONVOLUTION", "paddings"]
+__all__ = ["CONVOLUTION", "GEMM", "MATMUL", "TABLE", "TRANSPOSED_CONVOLUTION", "paddings"]
 
 
 def paddings(
@@ -53,7 +53,7 @@ def _geometry(step: Step, large: tuple[int, ...], small: tuple[int, ...]) -> Geo
     if "output_padding" in step.arguments:
         before = _transposed_padding(step, large, small, extents, strides)
         after = [
-            (m - 1) * s + e - n - b
+            max(0, (m - 1) * s + e - n - b)
             for n, m, s, e, b in zip(large, small, strides, extents, before, strict=True)
         ]
     else:
@@ -254,7 +254,7 @@ def _gemm_scale(scales: Scales, step: Step) -> Ids:
 
 def _gemm_lift(lift: Lift, step: Step) -> Scaled:
     a, weight, c = step["A"], step["B"], step["C"]
-    x, w = lift.full(a, range(2)), lift.full(weight, range(2))
+    x, w = lift.full(a, [0 if step["transA"] else 1]), lift.full(weight, range(2))
     alpha, beta = (float(step[name]) ** 2 for name in ("alpha", "beta"))
 
     def laid(t: Array, name: str) -> Array:
@@ -272,7 +272,25 @@ def _gemm_lift(lift: Lift, step: Step) -> Scaled:
     return lift.tape.add([y, lift[c].map(lambda t: t * beta, lambda g: g * beta)])
 
 
+def _table_scale(scales: Scales, step: Step) -> Ids:
+    weight = step["data"]
+    emitted = scales.fresh(step, weight, weight.shape[1])
+    scales.weight(step, weight, emitted.reshape(1, -1), scales.fixed(weight))
+    return lead(emitted, len(step.outputs[0].shape))
+
+
+def _table_lift(lift: Lift, step: Step) -> Scaled:
+    """The input is one-hot, lifted to ones: every row reaches every position."""
+    weight = lift.full(step["data"], range(2))
+    shape, rank = weight.value.shape, len(step.outputs[0].shape)
+    return weight.map(
+        lambda t: lead(t.sum(0), rank),
+        lambda gradient: np.broadcast_to(gradient.reshape(1, -1), shape),
+    )
+
+
 CONVOLUTION = _convolution(transposed=False)
+TABLE = Rule(_table_scale, _table_lift)
 TRANSPOSED_CONVOLUTION = _convolution(transposed=True)
 MATMUL = Rule(_matmul_scale, _matmul_lift)
 GEMM = Rule(_gemm_scale, _gemm_lift)

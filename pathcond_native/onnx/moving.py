@@ -12,6 +12,7 @@ from ..engine.facts import Ids
 from ..engine.program import Step, Value
 from ..engine.rule import NoRule, only_if
 from ..engine.shapes import expanded, lead, reshaped
+from .layers import TABLE
 from .rule import AnyArray, Rule, first_operand, moves, setting
 from .tape import Scaled
 
@@ -155,6 +156,25 @@ def _copying_pad(step: Step, x: AnyArray) -> AnyArray:
     return np.pad(_cut(x, held), more, mode=mode)  # type: ignore[call-overload, no-any-return]
 
 
+def _gathered() -> Rule:
+    """Entries at constant places; rows of a table of weights at places that the input decides."""
+    move = moves(_gather, "data")
+
+    def is_table(scales: Scales | Lift, step: Step) -> bool:
+        weight, places = step["data"], step["indices"]
+        decided = isinstance(places, Value) and not scales.is_static(places)
+        matrix = len(weight.shape) == 2 and step["axis"] % 2 == 0
+        return decided and matrix and scales.is_static(weight)
+
+    def scale(scales: Scales, step: Step) -> Ids | Sequence[Ids]:
+        return (TABLE if is_table(scales, step) else move).scale(scales, step)
+
+    def lift(lift: Lift, step: Step) -> Scaled | Sequence[Scaled]:
+        return (TABLE if is_table(lift, step) else move).lift(lift, step)
+
+    return Rule(scale, lift, move.move, move.moved)
+
+
 _COPYING_PAD = moves(_copying_pad, "data")
 
 
@@ -201,7 +221,7 @@ TRANSPOSE = moves(_transpose, "data")
 EXPAND = moves(_expand, "input")
 SLICE = moves(_slice, "data")
 SPLIT = moves(_split, "input")
-GATHER = moves(_gather, "data")
+GATHER = _gathered()
 TILE = moves(_tile, "input")
 BLOCKS = moves(_blocks, "input")
 PAD = Rule(_pad_scale, _pad_lift)

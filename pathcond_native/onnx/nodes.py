@@ -12,6 +12,7 @@ from onnx import (
     GraphProto,
     ModelProto,
     NodeProto,
+    OperatorSetIdProto,
     TensorProto,
     TypeProto,
     defs,
@@ -87,14 +88,20 @@ class Operators:
         outputs = [
             helper.make_tensor_value_info(n, TensorProto.UNDEFINED, None) for n in node.output if n
         ]
-        model = helper.make_model(
-            helper.make_graph([alone], "node", inputs, outputs),
-            opset_imports=self._opsets,
-            ir_version=self._ir_version,
-        )
+        graph = helper.make_graph([alone], "node", inputs, outputs)
         feeds = {n: x for n, x in zip(names, operands, strict=True) if n and x is not None}
+        newest = [helper.make_opsetid("", defs.onnx_opset_version())]
         with np.errstate(all="ignore"):
-            return list(ReferenceEvaluator(model).run(None, feeds))
+            try:
+                return self._evaluated(graph, self._opsets, feeds)
+            except RuntimeError:  # old versions of some operators are not implemented
+                return self._evaluated(graph, newest, feeds)
+
+    def _evaluated(
+        self, graph: GraphProto, opsets: list[OperatorSetIdProto], feeds: dict[str, Any]
+    ) -> list[npt.NDArray[Any]]:
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=self._ir_version)
+        return list(ReferenceEvaluator(model).run(None, feeds))
 
 
 def arguments(

@@ -12,7 +12,7 @@ import onnx
 from onnx import ModelProto, TensorProto
 
 from ..engine.clock import Clock
-from ..engine.criteria import Criterion, check_options, solved
+from ..engine.criteria import Criterion, check_options, find
 from ..engine.graph import RescalingGraph
 from ..engine.groups import partition
 from ..engine.report import RescaleReport, Verification, nothing_done, report_of
@@ -102,14 +102,14 @@ def rescale(
         wanted = problem(criterion, net, graph)
     if wanted.nothing is not None:
         return nothing_done(criterion, graph, clock.seconds, wanted.nothing)
-    solution = solved(wanted, strength, round_to, options, clock)
-    found = None
+    found = find(wanted, strength, round_to, options, clock)
+    measured = None
     if spread:
         with clock.stage("spread"):
-            found = spreads(net, graph, solution.log2)
+            measured = spreads(net, graph, found.log2)
     with clock.stage("apply"):
         exact = round_to is not None
-        moved = list(rescaled_values(net, graph, solution.log2, exact))
+        moved = list(rescaled_values(net, graph, found.log2, exact))
     values = {number: new for number, new, _ in moved}
     verification = Verification((), math.nan, False)
     if verify:
@@ -119,7 +119,7 @@ def rescale(
         _write(net.tensors[number], new)
     underflow = {f"initialiser '{graph.parameters[number].name}'": n for number, _, n in moved if n}
     return report_of(
-        criterion, graph, solution, verification, underflow, clock.seconds, wanted, found
+        criterion, graph, found, max_scale, verification, underflow, clock.seconds, measured
     )
 
 

@@ -32,6 +32,7 @@ _RULES: dict[str, Rule] = {
     **dict.fromkeys(
         ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal"), arithmetic.COMPARISON
     ),
+    "Sign": arithmetic.SIGN,
     "Concat": arithmetic.CONCATENATION,
     "MaxPool": pooling.MAX_POOL,
     "GlobalMaxPool": pooling.GLOBAL_MAX,

@@ -68,12 +68,7 @@ def problem(criterion: Criterion, network: Network, graph: RescalingGraph) -> Pr
     if criterion == "cle":
         skipped = biases(network.program, _ADDED)
         return of_ranges(
-            graph,
-            {
-                n: np.abs(network.array(n).astype(np.float64))
-                for n in rescalable
-                if n not in skipped
-            },
+            graph, {n: partial(_sizes, network, n) for n in rescalable if n not in skipped}
         )
     if criterion == "enorm":
         roots = {n: normalise(network.array(n).astype(np.float64), 0) for n in rescalable}
@@ -81,6 +76,10 @@ def problem(criterion: Criterion, network: Network, graph: RescalingGraph) -> Pr
         return of_squares(graph, weights, partial(_whole, weights))
     weights = diag_g(network, graph)
     return of_paths(graph, weights, partial(_whole, weights))
+
+
+def _sizes(network: Network, number: int) -> Array:
+    return np.abs(network.array(number).astype(np.float64)).reshape(-1)
 
 
 def _whole(parts: list[Array]) -> Array:

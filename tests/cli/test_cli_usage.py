@@ -44,8 +44,8 @@ def test_the_input_is_overwritten_only_if_that_is_said(weights, pathcond):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("net.onnx", "-o", "out.onnx"), 3, "ONNX files are not supported yet"),
-        (("net.h5", "-o", "out.h5"), 3, "expected an exported program (.pt2)"),
+        (("net.onnx", "-o", "out.onnx"), 3, "there is no such file"),
+        (("net.h5", "-o", "out.h5"), 3, "an exported program (.pt2)"),
         (("none.pt2", "-o", "out.pt2"), 3, "none.pt2: there is no such file"),
         (("{weights}", "-o", "out.pt"), 3, "name what builds it"),
         ((*FACTORY, "-o", "out.pt"), 2, "needs a --checkpoint"),

@@ -119,7 +119,7 @@ def test_a_forward_pass_that_raises(call):
     [
         ("trace", KeyboardInterrupt),
         ("problem", InjectedError),
-        ("solved", KeyboardInterrupt),
+        ("find", KeyboardInterrupt),
         ("rescaled_values", MemoryError),
         ("changes", KeyboardInterrupt),
     ],

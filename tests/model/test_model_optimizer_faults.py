@@ -193,7 +193,7 @@ def test_a_write_that_raises(n, error, monkeypatch):
 @pytest.mark.parametrize("error", [InjectedError, KeyboardInterrupt])
 @pytest.mark.parametrize(
     "moment",
-    ["trace", "problem", "solved", "rescaled_values", "moved_values", "changes", "report_of"],
+    ["trace", "problem", "find", "rescaled_values", "moved_values", "changes", "report_of"],
 )
 def test_a_stage_that_raises(moment, error, monkeypatch):
     model = network()

@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from zoo import ZOO, Net, graph_of, mlp, trained
 
+from pathcond_native.engine.rounding import power_of_two
 from pathcond_native.errors import InvalidInputError, VerificationError
 from pathcond_native.model import diag_g, rescale_, trace
-from pathcond_native.engine.rounding import power_of_two
 
 rescale = importlib.import_module("pathcond_native.model.rescale").rescale
 

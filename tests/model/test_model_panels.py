@@ -13,8 +13,8 @@ from zoo import ZOO, graph_of
 
 import pathcond_native as pc
 from pathcond_native import structured
-from pathcond_native.model import diag_g, trace
 from pathcond_native.engine.panels import panel
+from pathcond_native.model import diag_g, trace
 
 OPTIONS = {
     "method": "auto",
