@@ -34,14 +34,14 @@ def hold_one_sided(
     Returns:
         B and g in parts, with rows as they were, and (H,) which neurons are held.
     """
-    if isinstance(incidence, Graph) and incidence.panels is not None:
+    if not isinstance(incidence, Incidence) and incidence.panels is not None:
         sides = np.zeros((2, incidence.shape[1] + 1), dtype=bool)  # the last for no neuron
         for part, (_, panel) in zip(parts, incidence.panels, strict=True):
             _mark(sides, part, panel)
         held = sides[0, :-1] != sides[1, :-1]
         return _Held(incidence, held), [_without(part, held) for part in parts], held
     g = whole(parts)
-    if isinstance(incidence, Graph):
+    if not isinstance(incidence, Incidence):
         incidence = read_incidence(incidence.incidence(), len(g))
     column = np.repeat(np.arange(incidence.columns), np.diff(incidence.indptr))
     values = incidence.values * (g[incidence.indices] > 0)

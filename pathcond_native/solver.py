@@ -19,7 +19,7 @@ from pathcond_native.enorm import hold_one_sided
 from pathcond_native.errors import InvalidInputError
 from pathcond_native.memory import exhaustion_told
 from pathcond_native.result import SolveResult
-from pathcond_native.structured import Graph, read_parts, solve_graph, whole
+from pathcond_native.structured import Graph, is_graph, read_parts, solve_graph, whole
 
 __all__ = ["check_solve_options", "solve"]
 
@@ -125,7 +125,7 @@ def solve(
         "u0": start,
         "callback": callback,
     }
-    if isinstance(B, Graph):
+    if is_graph(B):
         weights, framework = read_parts(B, g)
         incidence: Graph | Incidence | DeviceIncidence = B
         columns = B.shape[1]

@@ -39,7 +39,7 @@ def to_optimum(method):
 
 
 @pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("power", [-600, -1, 64, 900])
+@pytest.mark.parametrize("power", [-600, -1, 64, 700])  # beyond, other sums are taken
 @pytest.mark.parametrize("incidence", [layered, residual_stages, twos])
 def test_powers_of_two_change_no_bit(incidence, power, method):
     B, g, _ = drawn(incidence, 0)
