@@ -87,8 +87,10 @@ Status newton(Objective& objective, const Box& box, Point& point, double toleran
   while (!(size <= tolerance)) {
     if (progress.exhausted()) return progress.status();
     // Directions along which F is almost linear get a bounded step; the term vanishes faster than
-    // the gradient, so that convergence stays superlinear where the curvature is tiny.
-    const double damping = size * std::min(1 / kLongestStep, std::sqrt(size));
+    // the gradient, so that convergence stays superlinear where the curvature is tiny. Where it is
+    // tiny in many directions, as over dozens of decades, a larger term costs more steps.
+    constexpr double kDamping = 0.01;
+    const double damping = kDamping * size * std::min(1 / kLongestStep, std::sqrt(size));
     const Vector direction = newton_direction(objective, box, point, damping, tolerance);
     // Cut off at the edges, a Newton step may lead uphill; the scaled gradient's does not.
     if (!line_search(objective, box, point, direction, trial) &&
