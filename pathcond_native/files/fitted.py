@@ -48,7 +48,7 @@ def fit(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict[str
         held = [name for name in names[id(parameter)] if name in tensors]
         for name in held:
             _check(name, parameter, tensors[name], path)
-            if not same_bits(tensors[name], tensors[held[0]]):
+            if name != held[0] and not _same(tensors[name], tensors[held[0]]):
                 raise InvalidInputError(
                     f"{path}: '{held[0]}' and '{name}' are one parameter of the model, but differ"
                 )
@@ -60,7 +60,7 @@ def fit(model: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> dict[str
             if old is not None:
                 module._parameters[key] = new[id(old)]
     for name, buffer in buffers.items():
-        if name in tensors:
+        if name in persistent and name in tensors:
             _check(name, buffer, tensors[name], path)
             owner, _, key = name.rpartition(".")
             model.get_submodule(owner)._buffers[key] = tensors[name].clone()
@@ -83,6 +83,10 @@ def _check(name: str, expected: Tensor, found: Tensor, path: Path) -> None:
             f"{path}: size mismatch for {name}: the model has {_described(expected)}, "
             f"the file {_described(found)}"
         )
+
+
+def _same(a: Tensor, b: Tensor) -> bool:
+    return a.dtype == b.dtype and same_bits(a, b)
 
 
 def _described(x: Tensor) -> str:

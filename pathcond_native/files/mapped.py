@@ -27,7 +27,8 @@ class Mapped:
     """Maps files, and while it is entered gives their pages back many times a second.
 
     Tensors stay valid: the next access reads the page again, mostly from the page cache, which the
-    system takes from whenever memory is short.
+    system takes from whenever memory is short. As with all mappings, a process ends with SIGBUS if
+    a file is made shorter meanwhile.
     """
 
     def __init__(self) -> None:
@@ -72,6 +73,11 @@ class Mapped:
         self._maps.append(held)
         return held
 
+    def forget(self, maps: list[mmap.mmap]) -> None:
+        """Leave these to whoever still uses them."""
+        forgotten = set(map(id, maps))
+        self._maps = [held for held in self._maps if id(held) not in forgotten]
+
     def _release(self) -> None:
         while not self._done.wait(_EVERY):
             for held in list(self._maps):
@@ -83,6 +89,7 @@ class Scratch:
 
     def __init__(self, folder: Path, mapped: Mapped) -> None:
         self._mapped = mapped
+        self._maps: list[mmap.mmap] = []
         path = folder / "scratch"
         self._stream = path.open("w+b", buffering=0)
         path.unlink()
@@ -91,6 +98,8 @@ class Scratch:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self._mapped.forget(self._maps)
+        self._maps.clear()
         self._stream.close()
 
     def keep(self, x: Tensor) -> Tensor:
@@ -104,4 +113,5 @@ class Scratch:
         while written < len(content):  # a write takes 2 GiB at most
             written += self._stream.write(content[written:])
         held = self._mapped.bytes(self._stream, start, len(content))
+        self._maps.append(held)
         return torch.frombuffer(held, dtype=x.dtype).reshape(x.shape)

@@ -14,7 +14,7 @@ from .layout import Entry, Layout
 
 __all__ = ["Multipliers", "rewrite"]
 
-_AT_ONCE = 1 << 20  # entries, or bytes of what is copied as it is
+_AT_ONCE = 1 << 16  # entries, or bytes of what is copied as it is
 
 Multipliers = Callable[[str], "list[Tensor] | None"]
 """By a tensor's name, what `model.apply.multipliers` says; None if it stays."""

@@ -23,7 +23,7 @@ from ..engine.graph import RescalingGraph
 from ..engine.report import RescaleReport, Verification, nothing_done, report_of
 from ..engine.rounding import RoundTo
 from ..errors import InvalidInputError, OutputError, VerificationError
-from ..memory import exhaustion_told
+from ..memory import exhaustion_told, ran_out
 from ..model.apply import multipliers
 from ..model.inputs import as_call, check_call, check_model, check_parameters
 from ..model.rescale import find_scales
@@ -99,9 +99,11 @@ class Streamed:
 
     @exhaustion_told("rescale")
     def rescale(self, output: Path, stage: Stage, **given: Any) -> RescaleReport:
-        """Rescale into new files; parameters are in memory one at a time, as is what belongs to it.
+        """Rescale into new files.
 
-        Disk space is needed for the output, and meanwhile for up to 8 bytes per parameter.
+        Beside PyTorch, its trace and the model's buffers, memory is needed for about five times the
+        largest parameter in float64; disk space for the output, and before that for up to 8 bytes
+        per parameter, 16 where float32 does not do for diag(G).
 
         Args:
             output: a new folder for shards, or a file for one file.
@@ -129,7 +131,7 @@ class Streamed:
             ):
                 return _Rescaling(self, options, begun, mapped, stage).run()
         except OSError as error:
-            if isinstance(error, OutputError):
+            if isinstance(error, OutputError) or ran_out(error):
                 raise
             raise OutputError(f"{output}: cannot be written ({error})") from error
 

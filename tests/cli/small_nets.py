@@ -68,3 +68,16 @@ def wide():
     sizes = (200, 160, 180, 150, 3)
     layers = [nn.Sequential(nn.Linear(a, b), nn.ReLU()) for a, b in pairwise(sizes)]
     return nn.Sequential(*layers[:-1], layers[-1][0])
+
+
+class Masked(nn.Module):
+    """With a buffer that is no part of its state."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(8)
+        self.a, self.b = nn.Linear(3, 6), nn.Linear(6, 2)
+        self.register_buffer("mask", torch.arange(1.0, 7.0), persistent=False)
+
+    def forward(self, x):
+        return self.b(torch.relu(self.a(x)) * self.mask)

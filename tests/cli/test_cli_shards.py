@@ -131,6 +131,20 @@ def test_weights_that_are_tied_but_differ_are_refused(tmp_path, pathcond):
     assert [x.name for x in tmp_path.iterdir()] == ["in"]
 
 
+def test_buffers_that_no_checkpoint_holds_are_the_model_s(tmp_path, rescale):
+    from small_nets import Masked
+
+    state = {**Masked().state_dict(), "mask": torch.zeros(6)}  # and is not taken from one
+    assert len(Masked().state_dict()) == 4
+    index = write_shards(tmp_path / "in", state, 2)
+    facts = rescale(*named(index, tmp_path / "out", build="Masked", given="2x3"))
+    assert facts["neurons"] == 6 and len(facts["notes"]) == 1
+    new, x = loaded(tmp_path / "out"), torch.ones(2, 3)
+    again = Masked()
+    again.load_state_dict({n: y for n, y in new.items() if n != "mask"})
+    assert moved(Masked()(x), again(x)) <= 1e-5 and not new["mask"].any()
+
+
 def test_nothing_to_rescale_is_a_copy(tmp_path, rescale):
     index = write_shards(tmp_path / "in", nn.Linear(3, 2).state_dict(), 2)
     facts = rescale(*named(index, tmp_path / "out", build="linear", given="1x3"))
@@ -203,6 +217,8 @@ def test_scratch_has_no_name_and_its_pages_come_back(tmp_path):
             mapped._done.wait(0.02)
             assert torch.equal(kept[0], numbers) and torch.equal(kept[1], numbers.t())
         assert kept[2].data_ptr() == numbers.data_ptr()  # too small to be worth it
+        scratch.__exit__()
+        assert mapped._maps == [] and torch.equal(kept[0], numbers)
 
 
 @pytest.mark.parametrize(
