@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -23,6 +24,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Returns:
         Exit code, see `cli/exit_codes.py`. A wrong command line exits at once, with 2.
     """
+    _speak_plainly()
     parser = build_parser()
     arguments = parser.parse_args(argv)
     if arguments.command is None:
@@ -40,14 +42,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         return MISSING_PACKAGE
     try:
         module = import_module(f".cli.{command.name}", __package__)
-        code = int(module.run(arguments))
-        sys.stdout.flush()
-        return code
+        return int(module.run(arguments))
     except BrokenPipeError:  # `head` has read enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OK
     except (Exception, KeyboardInterrupt) as error:
         return fail(error, with_traceback=arguments.traceback)
+
+
+def _speak_plainly() -> None:
+    """What a terminal has no letter for, such as λ, is no reason to fail."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 if __name__ == "__main__":

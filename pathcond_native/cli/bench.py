@@ -18,7 +18,7 @@ from ..result import SolveResult
 from ..solver import available_threads, solve
 from .exit_codes import OK
 from .networks import NETWORKS, Network
-from .output import print_json
+from .output import print_json, say
 from .progress import Progress
 from .table import align
 
@@ -42,7 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         facts = {"version": __version__, "threads": available_threads(), "networks": measured}
         print_json(facts)
     else:
-        print(f"{_table(measured)}\n\n{_LEGEND}")
+        say(f"{_table(measured)}\n\n{_LEGEND}")
     return OK
 
 

@@ -16,7 +16,7 @@ from ..result import SolveResult
 from ..solver import solve
 from .exit_codes import OK
 from .networks import AUTOENCODER, CIFAR_NV, Network
-from .output import print_json
+from .output import print_json, say
 from .progress import Progress
 from .table import align
 
@@ -31,16 +31,17 @@ _T = TypeVar("_T")
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure both networks and print a table or JSON; return the exit code 0."""
-    _warm_up()
     measured = []
-    with Progress(2) as progress:
+    with Progress(3) as progress:
+        with progress.stage("warming up"):
+            _warm_up()
         for network in (CIFAR_NV, AUTOENCODER):
             with progress.stage(f"{network.title}: tracing, solving, rescaling"):
                 measured.append(measure(network))
     if arguments.json:
         print_json({"version": __version__, "networks": measured})
     else:
-        print(f"\n{_table(measured)}\n\n{_LEGEND}")
+        say(f"\n{_table(measured)}\n\n{_LEGEND}")
     return OK
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 
@@ -10,6 +11,8 @@ from ..errors import OutputError, PathcondError, VerificationError
 __all__ = ["EXIT_CODES", "FAILED", "MISSING_PACKAGE", "OK", "UsageError", "fail"]
 
 OK, FAILED, USAGE, BAD_INPUT, MISSING_PACKAGE, BAD_OUTPUT, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")  # torch has some in its messages
 
 EXIT_CODES = """\
 exit codes:
@@ -31,8 +34,10 @@ def fail(error: BaseException, *, with_traceback: bool) -> int:
     """Print an error as one line on the standard error stream; return the exit code."""
     if with_traceback:
         traceback.print_exception(error)
-    message = " ".join(str(error).split()) or type(error).__name__
-    if not isinstance(error, (PathcondError, OSError, ModuleNotFoundError, KeyboardInterrupt)):
+    message = " ".join(_COLOURS.sub("", str(error)).split()) or type(error).__name__
+    if isinstance(error, KeyboardInterrupt):
+        message = "interrupted"
+    elif not isinstance(error, (PathcondError, OSError, ModuleNotFoundError)):
         message = f"{type(error).__name__}: {message} (--traceback tells where)"
     print(f"pathcond: {message}", file=sys.stderr)
     return _code(error)

@@ -11,11 +11,11 @@ from typing import Any
 from .. import __version__, _core
 from ..solver import available_threads
 from .exit_codes import OK
-from .output import print_json
+from .output import print_json, say
 
 __all__ = ["installed_version", "run"]
 
-_PACKAGES = ("numpy", "scipy", "torch")
+_PACKAGES = ("numpy", "scipy", "torch", "tqdm", "matplotlib", "safetensors")
 
 
 def installed_version(package: str) -> str | None:
@@ -50,7 +50,7 @@ def run(arguments: argparse.Namespace) -> int:
         *((name, version or "not found") for name, version in facts["packages"].items()),
     ]
     for name, value in rows:
-        print(f"{name:<17}{value}")
+        say(f"{name:<17}{value}")
     return OK
 
 

@@ -6,12 +6,29 @@ import json
 import math
 from typing import Any
 
-__all__ = ["print_json"]
+from ..errors import OutputError
+
+__all__ = ["print_json", "say"]
+
+
+def say(text: str) -> None:
+    """Print a line, or several, at once.
+
+    Raises:
+        BrokenPipeError: whoever reads it has enough.
+        OutputError: it cannot be written.
+    """
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise OutputError(f"standard output: cannot be written ({error.strerror})") from error
 
 
 def print_json(facts: Any) -> None:
     """Print valid JSON: numbers that it does not have (NaN, infinity) become null."""
-    print(json.dumps(_plain(facts), indent=2, allow_nan=False))
+    say(json.dumps(_plain(facts), indent=2, allow_nan=False))
 
 
 def _plain(x: Any) -> Any:

@@ -7,8 +7,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import __version__
 from ..files.registry import needs
 from .exit_codes import EXIT_CODES
+from .numbers import finite, real, whole
 
 __all__ = ["COMMANDS", "Command", "build_parser"]
 
@@ -132,7 +134,9 @@ def _plain(parser: argparse.ArgumentParser) -> None:
 
 
 def _solve(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("B", type=Path, help="matrix (p x H), .npz of scipy.sparse.save_npz")
+    parser.add_argument(
+        "B", type=Path, help="matrix (p x H), .npz of scipy.sparse.save_npz, or .npy of numpy.save"
+    )
     parser.add_argument("g", type=Path, help="weights (p), .npy of numpy.save")
     parser.add_argument("-o", "--output", type=Path, metavar="U", help="where u (H) goes, .npy")
     _solver_options(parser, "pathcond", "enorm")
@@ -148,8 +152,9 @@ def _rescale(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--strength",
-        type=float,
+        type=finite,
         default=1.0,
+        metavar="X",
         help="0 leaves the model as it is, 1 (default) goes to the optimum",
     )
     parser.add_argument(
@@ -169,7 +174,9 @@ def _rescale(parser: argparse.ArgumentParser) -> None:
 
 
 def _bench(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--rounds", type=_positive, default=15, help="of every timing (default 15)")
+    parser.add_argument(
+        "--rounds", type=whole(1), default=15, metavar="N", help="of every timing (default 15)"
+    )
 
 
 def _model_options(parser: argparse.ArgumentParser) -> None:
@@ -215,22 +222,28 @@ def _solver_options(parser: argparse.ArgumentParser, *criteria: str) -> None:
         default="auto",
         help="auto (default) goes to the optimum; cd: the paper's ten sweeps",
     )
-    parser.add_argument("--tol", type=float, help="max |dF/du| / p to reach (default 1e-12)")
-    parser.add_argument("--max-sweeps", type=int, help="stop after this many sweeps")
+    parser.add_argument(
+        "--tol",
+        type=real(0),
+        metavar="T",
+        help="how near the end: max |dF/du| / p (default 1e-12); with --method cd, the sum of the "
+        "changes of u in one sweep (1e-2)",
+    )
+    parser.add_argument(
+        "--max-sweeps",
+        type=whole(0),
+        metavar="N",
+        help="stop after this many sweeps (default 1000; with --method cd, 10)",
+    )
     parser.add_argument(
         "--max-scale",
-        type=float,
+        type=real(1),
         metavar="S",
         help="keep every scale in [1/S, S]; default: no bound",
     )
-    parser.add_argument("--threads", type=int, help="worker threads at most")
-
-
-def _positive(text: str) -> int:
-    n = int(text)
-    if n < 1:
-        raise argparse.ArgumentTypeError("expected at least 1")
-    return n
+    parser.add_argument(
+        "--threads", type=whole(1), metavar="N", help="worker threads at most (default: all)"
+    )
 
 
 def _nothing(_: argparse.Namespace) -> Needs:
@@ -271,6 +284,7 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=_IN_PYTHON + EXIT_CODES,
         formatter_class=as_written,
     )
+    parser.add_argument("--version", action="version", version=f"pathcond {__version__}")
     commands = parser.add_subparsers(dest="command", metavar="command")
     for command in COMMANDS.values():
         sub = commands.add_parser(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,8 @@ class Progress:
 
     def __init__(self, stages: int) -> None:
         self._bar: Any = None
+        if sys.stderr is None:  # closed: tqdm would wait for ever
+            return
         try:
             from tqdm import tqdm
         except ModuleNotFoundError:

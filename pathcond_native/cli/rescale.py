@@ -10,13 +10,13 @@ from typing import Any
 from ..engine.page import page
 from ..engine.picture import figure_class
 from ..engine.report import RescaleReport
-from ..files.atomic import write_atomically
+from ..files.atomic import check_writable, write_atomically
 from ..files.registry import ModelFile, open_model, same_format
 from ..files.request import Request
 from ..files.save import save
 from . import streamed
 from .exit_codes import OK, UsageError
-from .output import print_json
+from .output import print_json, say
 from .progress import Progress
 from .solve import solver_options
 
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json({**facts(report), "output": str(output), "notes": notes})
     else:
-        print(f"{report}\n\nwritten: {output}")
+        say(f"{report}\n\nwritten: {output}")
     return OK
 
 
@@ -48,6 +48,8 @@ def _rescale(
         with progress.stage("reading the model"):
             file = open_model(request)
         output = _output(arguments, file)
+        for path in filter(None, (output, arguments.report)):
+            check_writable(path)
         with progress.stage("tracing, rescaling, verifying"):
             report = file.rescale(
                 strength=arguments.strength,

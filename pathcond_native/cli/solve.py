@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -10,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import InvalidInputError
-from ..files.atomic import write_atomically
+from ..files.atomic import check_writable, write_atomically
 from ..result import SolveResult
 from ..solver import solve
-from .exit_codes import FAILED, OK
-from .output import print_json
+from .exit_codes import FAILED, OK, UsageError
+from .output import print_json, say
 from .progress import Progress
 
 __all__ = ["run", "solver_options"]
@@ -29,7 +30,9 @@ def run(arguments: argparse.Namespace) -> int:
     """Solve, print what was found, write u; 1 without convergence, unless it was cut short."""
     with Progress(3) as progress:
         with progress.stage("reading"):
-            B, g = _read_matrix(arguments.B), _read_vector(arguments.g)
+            B, g = _read_matrix(arguments.B), _read_array(arguments.g, "g")
+        if arguments.output is not None:
+            _check_output(arguments.output, arguments.B, arguments.g)
 
         def tell(sweep: int, _: float, gradient: float) -> None:
             progress.say(f"sweep {sweep}, |grad F|/p {gradient:.1e}")
@@ -41,15 +44,22 @@ def run(arguments: argparse.Namespace) -> int:
                 write_atomically(
                     arguments.output, lambda stream: np.save(stream, result.u, allow_pickle=False)
                 )
-    facts = _facts(result)
+    facts = {**_facts(result), "output": arguments.output and str(arguments.output)}
     if arguments.json:
         print_json(facts)
     else:
         width = max(map(len, facts)) + 2
         for name, value in facts.items():
-            print(f"{name.replace('_', ' '):<{width}}{value}")
-    cut_short = arguments.max_sweeps is not None or arguments.method == "cd"
-    return OK if result.converged or cut_short else FAILED
+            if value is not None:
+                say(f"{name.replace('_', ' '):<{width}}{value}")
+    if result.converged or arguments.max_sweeps is not None or arguments.method == "cd":
+        return OK
+    remedy = "rounding allows no step" if result.status == "stalled" else "--max-sweeps allows more"
+    print(
+        f"pathcond: no convergence: {remedy}; --tol would have to be {result.gradient_norm:.1e}",
+        file=sys.stderr,
+    )
+    return FAILED
 
 
 def solver_options(arguments: argparse.Namespace) -> dict[str, Any]:
@@ -71,21 +81,42 @@ def _facts(result: SolveResult) -> dict[str, Any]:
     }
 
 
+def _check_output(output: Path, *inputs: Path) -> None:
+    check_writable(output)
+    for path in inputs:
+        if output.exists() and output.samefile(path):
+            raise UsageError(f"solve: {output} is an input; name another file")
+
+
 def _read_matrix(path: Path) -> Any:
+    if path.suffix == ".npy":
+        return _read_array(path, "B")
     from scipy.sparse import load_npz
 
+    _check_file(path, "B")
     try:
         return load_npz(path)
     except Exception as error:
         raise InvalidInputError(
-            f"B: {path} is no matrix of scipy.sparse.save_npz ({type(error).__name__}: {error})"
+            f"B: {path} is no matrix of scipy.sparse.save_npz, nor .npy ({error})"
         ) from error
 
 
-def _read_vector(path: Path) -> Any:
+def _read_array(path: Path, name: str) -> Any:
+    _check_file(path, name)
     try:
-        return np.load(path, allow_pickle=False)
+        array = np.load(path, allow_pickle=False)
     except Exception as error:
+        # NumPy takes everything that it does not know for pickled objects.
+        reason = "not in that format, or objects" if "pickle" in str(error) else str(error)
         raise InvalidInputError(
-            f"g: {path} is no array of numpy.save ({type(error).__name__}: {error})"
+            f"{name}: {path} is no array of numbers by numpy.save ({reason})"
         ) from error
+    if not isinstance(array, np.ndarray):
+        raise InvalidInputError(f"{name}: {path} is an archive; expected one array, .npy")
+    return array
+
+
+def _check_file(path: Path, name: str) -> None:
+    if not path.is_file():
+        raise InvalidInputError(f"{name}: {path}: there is no such file")

@@ -7,7 +7,7 @@ from dataclasses import asdict
 
 from ..files.registry import open_model
 from .exit_codes import OK
-from .output import print_json
+from .output import print_json, say
 from .progress import Progress
 from .rescale import request_of
 
@@ -24,5 +24,5 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print_json(asdict(stats))
     else:
-        print(stats)
+        say(str(stats))
     return OK

@@ -10,7 +10,18 @@ from typing import IO
 
 from ..errors import OutputError
 
-__all__ = ["sync", "write_atomically"]
+__all__ = ["check_writable", "sync", "write_atomically"]
+
+
+def check_writable(path: Path) -> None:
+    """Find out before long work whether its result can be written; nothing is left behind.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    hidden, descriptor = _open_beside(path, None)
+    os.close(descriptor)
+    hidden.unlink()
 
 
 def write_atomically(
@@ -35,12 +46,8 @@ def write_atomically(
         OutputError: the file cannot be written.
         Everything that `write` and `check` raise; then the old file is still there.
     """
+    hidden, descriptor = _open_beside(path, like)
     target = path.resolve()
-    hidden = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
-    try:
-        descriptor = _create(hidden, target, like)
-    except OSError as error:
-        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
     try:
         with os.fdopen(descriptor, "w+b") as stream:
             write(stream)
@@ -54,6 +61,16 @@ def write_atomically(
         raise OutputError(f"{path}: cannot be written ({error})") from error
     finally:
         hidden.unlink(missing_ok=True)
+
+
+def _open_beside(path: Path, like: Path | None) -> tuple[Path, int]:
+    """The hidden file, and its descriptor."""
+    target = path.resolve()
+    hidden = target.with_name(f".{target.stem}.{secrets.token_hex(4)}.tmp{target.suffix}")
+    try:
+        return hidden, _create(hidden, target, like)
+    except OSError as error:
+        raise OutputError(f"{path}: cannot be written ({error.strerror})") from error
 
 
 def _create(hidden: Path, target: Path, like: Path | None) -> int:

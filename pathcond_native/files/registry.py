@@ -95,12 +95,12 @@ def open_model(request: Request) -> ModelFile:
             f"{path}: weights alone are no model; name what builds it: "
             f"package.module:factory --checkpoint {path}"
         )
-    for option, given in (("--checkpoint", request.checkpoint), ("--key", request.key)):
-        if given is not None:
-            raise InvalidInputError(f"{option}: only package.module:factory takes one")
     read = reader(
         path, MODELS, "a .onnx file, an exported program (.pt2), or package.module:factory"
     )
+    for option, given in (("--checkpoint", request.checkpoint), ("--key", request.key)):
+        if given is not None:
+            raise InvalidInputError(f"{option}: only package.module:factory takes one")
     return cast("ModelFile", read(request))
 
 

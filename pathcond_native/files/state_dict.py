@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
@@ -19,6 +20,8 @@ _OPTIMIZER = (
     "or rescale in Python with rescale_(model, inputs, optimizer=optimizer)"
 )
 
+_FORBIDDEN = re.compile(r"Unsupported global: GLOBAL (\S+)")
+
 
 class StateDict:
     """Everything that the file holds, whatever it is; tied tensors stay tied.
@@ -31,8 +34,14 @@ class StateDict:
         try:
             self._held: Any = torch.load(path, map_location="cpu", weights_only=True)
         except Exception as error:
+            if named := _FORBIDDEN.search(str(error)):
+                raise InvalidInputError(
+                    f"{path}: torch.load(weights_only=True) refuses it, since it holds more than "
+                    f"weights ({named[1]}); save model.state_dict() instead"
+                ) from error
             raise InvalidInputError(
-                f"{path}: torch.load(weights_only=True) refuses it: {error}"
+                f"{path}: torch.load(weights_only=True) refuses it: damaged, or no file of "
+                f"torch.save ({type(error).__name__}: {str(error).partition('. ')[0]})"
             ) from error
         self._zipped = zipfile.is_zipfile(path)
 

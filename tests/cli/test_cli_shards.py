@@ -226,7 +226,7 @@ def test_scratch_has_no_name_and_its_pages_come_back(tmp_path):
     [
         (("--report", "report.html"), 2, "no --report"),
         (("--key", "model"), 3, "--key: safetensors files hold one set"),
-        (("--strength", "nan"), 3, "strength: expected a finite number"),
+        (("--criterion", "cle", "--method", "cd"), 3, "method: expected 'auto'"),
     ],
 )
 def test_what_does_not_go_tensor_by_tensor_is_told(tmp_path, pathcond, more, code, words):

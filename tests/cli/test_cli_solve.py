@@ -47,8 +47,9 @@ def test_json_of_every_option(problem, pathcond):
 
 def test_no_convergence_is_a_code_of_its_own(problem, pathcond):
     _, _, *paths = problem
-    code, out, _ = pathcond("solve", *paths, "--tol", "1e-300", "--json")
+    code, out, err = pathcond("solve", *paths, "--tol", "1e-300", "--json")
     assert code == 1
+    assert err.startswith("pathcond: no convergence: ") and "--tol" in err
     assert json.loads(out)["converged"] is False
 
 
@@ -62,6 +63,43 @@ def test_bad_files_are_named_in_one_line(problem, pathcond, tmp_path, which):
     assert err.startswith(f"pathcond: {'B' if which == 'B' else 'g'}: ")
     assert len(err.splitlines()) == 1
     assert not (tmp_path / "u.npy").exists()
+
+
+def test_a_dense_matrix(problem, pathcond, tmp_path):
+    B, g, _, weights = problem
+    np.save(tmp_path / "B.npy", B)
+    code, out, _ = pathcond("solve", tmp_path / "B.npy", weights, "-o", tmp_path / "u.npy")
+    assert code == 0 and str(tmp_path / "u.npy") in out
+    np.testing.assert_array_equal(np.load(tmp_path / "u.npy"), solve(B, g).u)
+
+
+def test_files_of_the_wrong_kind_are_told_in_plain_words(problem, pathcond, tmp_path):
+    _, g, matrix, weights = problem
+    text, archive = tmp_path / "g.txt", tmp_path / "g.npz"
+    np.savetxt(text, g)
+    np.savez(archive, g=g)
+    for arguments, words in (
+        ((matrix, "none.npy"), "g: none.npy: there is no such file"),
+        (("none.npz", weights), "B: none.npz: there is no such file"),
+        ((tmp_path, weights), "there is no such file"),
+        ((matrix, text), "no array of numbers by numpy.save (not in that format"),
+        ((matrix, archive), "is an archive; expected one array, .npy"),
+        ((archive, weights), "no matrix of scipy.sparse.save_npz"),
+        ((weights, matrix), "g: "),
+    ):
+        code, out, err = pathcond("solve", *arguments)
+        assert (code, out) == (3, "") and words in err and len(err.splitlines()) == 1
+
+
+def test_an_input_is_not_overwritten(problem, pathcond):
+    _, _, matrix, weights = problem
+    before = weights.read_bytes()
+    link = weights.with_name("link.npy")
+    link.symlink_to(weights)
+    for output in (weights, link):
+        code, out, err = pathcond("solve", matrix, weights, "-o", output)
+        assert (code, out) == (2, "") and "is an input" in err
+    assert weights.read_bytes() == before
 
 
 def test_an_argument_that_solve_refuses(problem, pathcond):

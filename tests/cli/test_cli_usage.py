@@ -2,6 +2,7 @@
 
 import fcntl
 import importlib
+import io
 import json
 import os
 import struct
@@ -46,6 +47,7 @@ def test_the_input_is_overwritten_only_if_that_is_said(weights, pathcond):
     [
         (("net.onnx", "-o", "out.onnx"), 3, "there is no such file"),
         (("net.h5", "-o", "out.h5"), 3, "an exported program (.pt2)"),
+        (("nets", "--checkpoint", "{weights}", "-o", "out.pt"), 3, "or package.module:factory"),
         (("none.pt2", "-o", "out.pt2"), 3, "none.pt2: there is no such file"),
         (("{weights}", "-o", "out.pt"), 3, "name what builds it"),
         ((*FACTORY, "-o", "out.pt"), 2, "needs a --checkpoint"),
@@ -102,7 +104,55 @@ def test_ctrl_c_is_told_apart(pathcond, monkeypatch):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(info, "run", interrupted)
-    assert pathcond("info") == (130, "", "pathcond: KeyboardInterrupt\n")
+    assert pathcond("info") == (130, "", "pathcond: interrupted\n")
+
+
+def test_version(pathcond):
+    from pathcond_native import __version__
+
+    assert pathcond("--version") == (0, f"pathcond {__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("option", "value"),
+    [
+        ("--tol", "-1"), ("--tol", "nan"), ("--tol", "small"), ("--max-sweeps", "-1"),
+        ("--max-sweeps", "1.5"), ("--max-scale", "0.5"), ("--threads", "0"),
+        ("--threads", "all"), ("--strength", "nan"), ("--strength", "inf"), ("--method", "sgd"),
+    ],
+)  # fmt: skip
+def test_numbers_that_make_no_sense_are_a_wrong_command_line(pathcond, option, value):
+    code, out, err = pathcond("rescale", *FACTORY, "--in-place", f"{option}={value}")
+    last = err.splitlines()[-1]
+    assert (code, out) == (2, "")
+    assert last.startswith(f"pathcond rescale: error: argument {option}: ") and value in last
+
+
+def test_an_output_is_tried_before_the_work(weights, pathcond, monkeypatch):
+    from pathcond_native.files.state_dict import StateDict
+
+    arguments = (*FACTORY, "--checkpoint", weights, "--report", "nowhere/report.html")
+    before = weights.read_bytes()
+    monkeypatch.setattr(StateDict, "write", lambda *_: pytest.fail("it was written"))
+    code, _, err = pathcond("rescale", *arguments, "--in-place")
+    assert code == 5 and err == (
+        "pathcond: nowhere/report.html: cannot be written (No such file or directory)\n"
+    )
+    assert weights.read_bytes() == before
+    assert list(weights.parent.iterdir()) == [weights]
+
+
+def test_a_pickled_model_is_refused_in_few_words(tmp_path, pathcond):
+    whole, junk = tmp_path / "whole.pt", tmp_path / "junk.pt"
+    torch.save(net(), whole)
+    junk.write_bytes(b"hello world")
+    for path, words in (
+        (whole, "save model.state_dict() instead"),
+        (junk, "no file of torch.save"),
+    ):
+        code, out, err = pathcond("rescale", *FACTORY, "--checkpoint", path, "--in-place")
+        assert (code, out) == (3, "") and words in err
+        assert len(err) < 300 and "\x1b" not in err
 
 
 def test_traceback_on_request(pathcond):
@@ -243,3 +293,35 @@ def test_a_reader_that_has_enough_is_no_error():
     command = f"{sys.executable} -m pathcond_native info | true; exit ${{PIPESTATUS[0]}}"
     done = subprocess.run(["bash", "-c", command], capture_output=True, cwd=HERE)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize(
+    ("how", "code", "words"),
+    [
+        ("{} >&- 2>&-", 0, b""),
+        ("{} 2>&-", 0, b"converged"),
+        ("{} > /dev/full", 5, b"standard output: cannot be written"),
+        ("PYTHONUNBUFFERED=1 {} > /dev/full", 5, b"standard output: cannot be written"),
+    ],
+)
+def test_streams_that_are_closed_or_full(how, code, words, tmp_path):
+    numpy, sparse = (importlib.import_module(name) for name in ("numpy", "scipy.sparse"))
+    sparse.save_npz(tmp_path / "B.npz", sparse.csc_array([[1.0], [-1.0]]))
+    numpy.save(tmp_path / "g.npy", [1.0, 2.0])
+    command = how.format(f"{sys.executable} -m pathcond_native solve B.npz g.npy")
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run(
+        ["bash", "-c", command], capture_output=True, cwd=tmp_path, timeout=120, env=environment
+    )
+    assert done.returncode == code
+    assert words in done.stdout + done.stderr
+
+
+def test_letters_that_a_terminal_lacks(weights, monkeypatch):
+    from pathcond_native.__main__ import main
+
+    held = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(held, encoding="ascii"))
+    command = ["rescale", *FACTORY, "--checkpoint", str(weights), "--in-place"]
+    assert main(command) == 0
+    assert rb"factors \u03bb" in held.getvalue()
