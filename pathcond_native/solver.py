@@ -61,7 +61,7 @@ def solve(
             JAX has float32 only, unless `jax_enable_x64` is set, see `SolveResult`. Values that
             JAX traces, in jit or grad, have to come by `jax.pure_callback`. Arrays on the host are
             read in place, read-only ones too; those of float16, integers and the like, or with
-            gaps, are copied. With a `RescalingGraph` also a list of arrays, one per
+            gaps, are copied, and so are those on a device that are neither torch's nor CuPy's. With a `RescalingGraph` also a list of arrays, one per
             parameter of the model, or an iterator of such arrays. An iterator's arrays are summed
             where rows of B are equal (all taps of a kernel, all inputs of a first layer) and
             dropped before the next is asked for; of those in which no rows are equal, or an entry

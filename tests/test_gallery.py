@@ -30,3 +30,6 @@ def test_nothing_in_the_gallery_is_forgotten():
     found = {x for x in GALLERY.iterdir() if x.name != "__pycache__"}
     assert found - {*EXAMPLES, GALLERY / "README.md"} == {GALLERY / "native"}
     assert len(EXAMPLES) >= 8
+    listed = (GALLERY / "README.md").read_text()
+    for path in EXAMPLES:
+        assert f"| `{path.name}` |" in listed
