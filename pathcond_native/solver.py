@@ -56,20 +56,20 @@ def solve(
             read in place.
         g: (p,), finite and non-negative, any real dtype, bfloat16 among them: a list, or an array
             of NumPy, torch, CuPy, JAX or another package that follows the array API standard, or
-            any object with `__dlpack__`. Results come back in the same framework on the same
-            device (NumPy for objects of which nothing else is known), in float64 where it has that:
-            JAX has float32 only, unless `jax_enable_x64` is set, see `SolveResult`. Values that
-            JAX traces, in jit or grad, have to come by `jax.pure_callback`. Arrays on the host are
-            read in place, read-only ones too; those of float16, integers and the like, or with
-            gaps, are copied, and so are those on a device that are neither torch's nor CuPy's. With a `RescalingGraph` also a list of arrays, one per
-            parameter of the model, or an iterator of such arrays. An iterator's arrays are summed
-            where rows of B are equal (all taps of a kernel, all inputs of a first layer) and
-            dropped before the next is asked for; of those in which no rows are equal, or an entry
-            is 0, a copy in float64 is kept. On a CUDA device, torch or CuPy, g
-            stays where it is (of an iterator's arrays, copies there) and work is queued on the
-            current stream, if B is a `RescalingGraph`, or a matrix on the same device whose rows
-            are linear layers and convolutions one after the other, in row-major order; else, and
-            where only B can tell, g is copied to the host.
+            any object with `__dlpack__`. Results come back in the same framework on the same device
+            (NumPy for objects of which nothing else is known), in float64 where it has that: JAX
+            has float32 only, unless `jax_enable_x64` is set, see `SolveResult`. Values that JAX
+            traces, in jit or grad, have to come by `jax.pure_callback`. Arrays on the host are read
+            in place, read-only ones too; those of float16, integers and the like, or with gaps, are
+            copied, and so are those on a device that are neither torch's nor CuPy's. With a
+            `RescalingGraph` also a list of arrays, one per parameter of the model, or an iterator
+            of such arrays. An iterator's arrays are summed where rows of B are equal (all taps of a
+            kernel, all inputs of a first layer) and dropped before the next is asked for; of those
+            in which no rows are equal, or an entry is 0, a copy in float64 is kept. On a CUDA
+            device, torch or CuPy, g stays where it is (of an iterator's arrays, copies there) and
+            work is queued on the current stream, if B is a `RescalingGraph`, or a matrix on the
+            same device whose rows are linear layers and convolutions one after the other, in
+            row-major order; else, and where only B can tell, g is copied to the host.
         criterion: "pathcond": F. "enorm" (Stock et al., arXiv 1902.10416): minimise
             N(u) = sum_i g_i exp(-(B u)_i) instead, the sum of squares after the rescaling if g
             holds the squares of the parameters. `objective` and `history` are then N, gradients
