@@ -38,6 +38,8 @@ __all__ = [
 
 
 def _reshape(step: Step, x: AnyArray) -> AnyArray:
+    for name in ("shape", "axes"):
+        setting(step, name)
     full, stored = reshaped(x.shape, first_operand(step).shape, step.outputs[0].shape)
     return np.broadcast_to(x, full).reshape(stored)
 
@@ -47,6 +49,7 @@ def _transpose(step: Step, x: AnyArray) -> AnyArray:
 
 
 def _expand(step: Step, x: AnyArray) -> AnyArray:
+    setting(step, "shape")
     return lead(x, len(step.outputs[0].shape))
 
 

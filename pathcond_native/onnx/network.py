@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,7 @@ from onnx.inliner import inline_local_functions
 from ..engine.program import ParameterInfo, Program, Step, Value
 from ..errors import InvalidInputError, TraceError
 from .nodes import Operators, arguments, captured
+from .running import Observer, drawn
 
 __all__ = ["Network", "network"]
 
@@ -43,8 +45,8 @@ class Network:
     operators: Operators
     values: dict[str, Value]
     """By name; names of local functions that were inlined are new."""
-    input_types: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
-    """Shape and dtype of every input, dimensions that the model leaves open filled in."""
+    inputs: dict[str, Value]
+    """By name; dimensions that the model leaves open are filled in."""
 
     def array(self, number: int) -> npt.NDArray[Any]:
         """The values of a parameter."""
@@ -68,7 +70,8 @@ def network(model: ModelProto, shapes: Mapping[str, Sequence[int]] | None = None
 class _Reader:
     def __init__(self, model: ModelProto, shapes: dict[str, Sequence[int]]) -> None:
         self.model = model
-        self.graph = _inlined(model).graph
+        self.inlined = _inlined(model)
+        self.graph = self.inlined.graph
         self.operators = Operators(model)
         self.shapes = shapes
         self.values: dict[str, Value] = {}
@@ -93,8 +96,8 @@ class _Reader:
             entangled=frozenset(),
             static=frozenset(self.static),
         )
-        types = {name: (self.values[name].shape, self.values[name].dtype) for name in inputs}
-        return Network(self.model, program, tensors, self.operators, self.values, types)
+        named = {name: self.values[name] for name in inputs}
+        return Network(self.model, program, tensors, self.operators, self.values, named)
 
     def _inputs(self) -> list[str]:
         held = {x.name for x in self.graph.initializer}
@@ -183,15 +186,44 @@ class _Reader:
         inferred = self.operators.infer(node, kinds, data)
         found = {}
         for name in node.output:
+            if not name:
+                continue
             shape = _sizes(inferred.get(name))
-            if name and shape is None:
-                raise TraceError(
-                    f"the shape of '{name}', which {_where(node)} makes, cannot be inferred; "
-                    "onnxsim or another simplifier may help"
-                )
-            if name and shape is not None:
+            if shape is not None:
                 found[name] = shape, inferred[name].tensor_type.elem_type
+            elif name in self._measured:
+                found[name] = self._measured[name]
+            else:
+                raise TraceError(
+                    f"the shape of '{name}', which {_where(node)} makes, can neither be inferred "
+                    "nor, by onnxruntime, be measured"
+                )
         return found
+
+    @cached_property
+    def _measured(self) -> dict[str, tuple[tuple[int, ...], int]]:
+        """Shapes and element types of all values, as onnxruntime makes them of random inputs.
+
+        For operators that onnx does not know, or of which it does not know enough.
+        """
+        twin = ModelProto()
+        twin.CopyFrom(self.inlined)
+        names = [name for node in twin.graph.node for name in node.output if name]
+        del twin.graph.output[:]
+        for name in names:
+            twin.graph.output.add(name=name)
+        held = {x.name for x in twin.graph.initializer}
+        names = [x.name for x in twin.graph.input if x.name not in held]
+        inputs = {name: self.values[name] for name in names}
+        try:
+            outputs = Observer({"": drawn(inputs)})(twin.SerializeToString())[""]
+        except (InvalidInputError, ModuleNotFoundError):
+            return {}
+        return {
+            name: (x.shape, helper.np_dtype_to_tensor_dtype(x.dtype))
+            for name, x in outputs.items()
+            if isinstance(x, np.ndarray)
+        }
 
     def _fold(
         self,

@@ -18,7 +18,8 @@ import numpy.typing as npt
 from ..engine.graph import RescalingGraph
 from ..errors import VerificationError
 from .network import Network
-from .verify import Change, Observer, Outputs, changes
+from .running import Observer, Outputs
+from .verify import Change, changes
 from .weights import rescaled_values
 
 __all__ = ["is_rounding"]

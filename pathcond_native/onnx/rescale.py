@@ -21,9 +21,10 @@ from ..errors import InvalidInputError, VerificationError
 from ..memory import exhaustion_told
 from .network import Network, network
 from .proof import is_rounding
+from .running import Observer
 from .scales import Scales
 from .spread import spreads
-from .verify import Observer, changes, feeds_of
+from .verify import changes, feeds_of
 from .weights import check_finite, problem, rescaled_values
 
 __all__ = ["rescale", "trace"]
@@ -161,7 +162,7 @@ def _verified(
     inputs: Inputs | None,
 ) -> Verification:
     arrays = {name: x for name, x in (inputs or {}).items() if isinstance(x, np.ndarray)}
-    complete = arrays if arrays.keys() == net.input_types.keys() else None
+    complete = arrays if arrays.keys() == net.inputs.keys() else None
     observe = Observer(feeds_of(net, complete))
 
     def serialised(values: Mapping[int, npt.NDArray[Any]]) -> bytes:

@@ -7,16 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from ..engine.tolerance import TOLERANCE
-from ..errors import InvalidInputError
 from .network import Network
+from .running import Feeds, Outputs, drawn
 
-__all__ = ["Change", "Feeds", "Observer", "changes", "feeds_of"]
-
-Feeds = Mapping[str, npt.NDArray[Any]]
-Outputs = dict[str, npt.NDArray[Any]]
+__all__ = ["Change", "changes", "feeds_of"]
 
 
 @dataclass(frozen=True)
@@ -44,50 +40,9 @@ class Change:
 
 
 def feeds_of(network: Network, examples: Feeds | None) -> dict[str, Feeds]:
-    """What to run: random inputs, and the examples if there are some.
-
-    Random inputs are standard normal numbers; integers are 0 or 1, which every table has.
-    """
-    generator = np.random.default_rng(0)
-    drawn: dict[str, npt.NDArray[Any]] = {}
-    for name, (shape, dtype) in network.input_types.items():
-        if np.issubdtype(dtype, np.floating):
-            drawn[name] = generator.standard_normal(shape).astype(dtype)
-        else:
-            drawn[name] = generator.integers(0, 2, shape).astype(dtype)
+    """What to run: random inputs, and the examples if there are some."""
     found: dict[str, Feeds] = {} if examples is None else {"the example inputs": examples}
-    return {**found, "random inputs": drawn}
-
-
-class Observer:
-    """Runs models on one set of inputs."""
-
-    def __init__(self, runs: Mapping[str, Feeds]) -> None:
-        self.runs = dict(runs)
-
-    def __call__(self, model: bytes) -> dict[str, Outputs]:
-        """What a serialised model returns in each run.
-
-        Raises:
-            InvalidInputError: onnxruntime cannot load or run it.
-        """
-        import onnxruntime
-
-        options = onnxruntime.SessionOptions()
-        options.log_severity_level = 4
-        try:
-            session = onnxruntime.InferenceSession(
-                model, options, providers=["CPUExecutionProvider"]
-            )
-            names = [x.name for x in session.get_outputs()]
-            return {
-                run: dict(zip(names, session.run(names, dict(feeds)), strict=True))
-                for run, feeds in self.runs.items()
-            }
-        except Exception as error:
-            raise InvalidInputError(
-                f"model: onnxruntime cannot run it ({type(error).__name__}: {error})"
-            ) from error
+    return {**found, "random inputs": drawn(network.inputs)}
 
 
 def changes(

@@ -1,0 +1,63 @@
+"""Models run by onnxruntime."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ..engine.program import Value
+from ..errors import InvalidInputError
+
+__all__ = ["Feeds", "Observer", "Outputs", "drawn"]
+
+Feeds = Mapping[str, npt.NDArray[Any]]
+Outputs = dict[str, npt.NDArray[Any]]
+
+
+def drawn(inputs: Mapping[str, Value]) -> Feeds:
+    """Inputs drawn at random, the same ones every time.
+
+    Standard normal numbers; integers are 0 or 1, which every table has.
+    """
+    generator = np.random.default_rng(0)
+    found = {}
+    for name, value in inputs.items():
+        numbers: npt.NDArray[Any] = generator.standard_normal(value.shape)
+        if not np.issubdtype(value.dtype, np.floating):
+            numbers = numbers > 0
+        found[name] = numbers.astype(value.dtype)
+    return found
+
+
+class Observer:
+    """Runs models on one set of inputs."""
+
+    def __init__(self, runs: Mapping[str, Feeds]) -> None:
+        self.runs = dict(runs)
+
+    def __call__(self, model: bytes) -> dict[str, Outputs]:
+        """What a serialised model returns in each run.
+
+        Raises:
+            InvalidInputError: onnxruntime cannot load or run it.
+        """
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.log_severity_level = 4
+        try:
+            session = onnxruntime.InferenceSession(
+                model, options, providers=["CPUExecutionProvider"]
+            )
+            names = [x.name for x in session.get_outputs()]
+            return {
+                run: dict(zip(names, session.run(names, dict(feeds)), strict=True))
+                for run, feeds in self.runs.items()
+            }
+        except Exception as error:
+            raise InvalidInputError(
+                f"model: onnxruntime cannot run it ({type(error).__name__}: {error})"
+            ) from error
