@@ -44,9 +44,11 @@ def rescale_onnx(
         return rescale(model, inputs, **options)
     if output is None:
         raise InvalidInputError("output: expected the name of a file to write")
+    from ..files.atomic import check_writable
     from ..files.onnx_graph import OnnxGraph
     from ..files.save import save
 
+    check_writable(Path(output))
     file = OnnxGraph(Path(model))
     file.inputs = inputs or {}
     report = file.rescale(**options)

@@ -131,4 +131,4 @@ class Lift:
 
 def _square(x: npt.NDArray[Any]) -> tuple[Array, int]:
     root, exponent = normalise(x.astype(np.float64), 0)
-    return np.square(root), 2 * exponent
+    return np.square(root, out=np.asarray(root)), 2 * exponent

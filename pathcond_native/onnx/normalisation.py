@@ -9,7 +9,7 @@ import numpy as np
 
 from ..engine.facts import Ids
 from ..engine.program import Step, Value
-from ..engine.rule import require_static
+from ..engine.rule import only_if, require_static
 from .rule import AnyArray, Rule, argument, first_operand
 from .tape import Scaled
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .lift import Lift
     from .scales import Scales
 
-__all__ = ["BATCH_NORM", "CHANNEL_NORM", "LAYER_NORM"]
+__all__ = ["BATCH_NORM", "CHANNEL_NORM", "GROUP_NORM", "LAYER_NORM"]
 
 Shape = Callable[[Step, Value], "list[int]"]
 
@@ -32,6 +32,10 @@ def _trailing(step: Step, parameter: Value) -> list[int]:
 
 def _affine_of(step: Step) -> tuple[Value | None, Value | None]:
     return argument(step, "scale", "Scale"), argument(step, "B", "bias")
+
+
+def _affine_by_channel(step: Step) -> bool:
+    return bool(step["scale"].shape[0] == step["X"].shape[1])
 
 
 def _scale(shape: Shape, reason: str) -> Callable[[Scales, Step], Ids]:
@@ -94,4 +98,5 @@ BATCH_NORM = Rule(
     _batch_norm_lift,
 )
 CHANNEL_NORM = _normalisation(_along_channels)
+GROUP_NORM = only_if(_affine_by_channel, "its affine parameters are per group", CHANNEL_NORM)
 LAYER_NORM = _normalisation(_trailing)

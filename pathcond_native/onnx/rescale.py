@@ -21,7 +21,7 @@ from ..errors import InvalidInputError, VerificationError
 from ..memory import exhaustion_told
 from .network import Network, network
 from .proof import is_rounding
-from .running import Observer
+from .running import Observer, runtime
 from .scales import Scales
 from .spread import spreads
 from .verify import changes, feeds_of
@@ -92,6 +92,8 @@ def rescale(
         "threads": threads,
     }
     check_options(criterion, strength, round_to, verify, options)
+    if verify:
+        runtime()
     clock = Clock()
     with clock.stage("trace"):
         net = read(model, inputs)

@@ -17,6 +17,7 @@ _RULES: dict[str, Rule] = {
     "MatMul": layers.MATMUL,
     "BatchNormalization": normalisation.BATCH_NORM,
     "InstanceNormalization": normalisation.CHANNEL_NORM,
+    "GroupNormalization": normalisation.GROUP_NORM,
     "LayerNormalization": normalisation.LAYER_NORM,
     "RMSNormalization": normalisation.LAYER_NORM,
     **dict.fromkeys(("Relu", "LeakyRelu", "Abs"), ELEMENTWISE),

@@ -11,10 +11,27 @@ import numpy.typing as npt
 from ..engine.program import Value
 from ..errors import InvalidInputError
 
-__all__ = ["Feeds", "Observer", "Outputs", "drawn"]
+__all__ = ["Feeds", "Observer", "Outputs", "drawn", "runtime"]
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 Outputs = dict[str, npt.NDArray[Any]]
+
+
+def runtime() -> Any:
+    """The module onnxruntime.
+
+    Raises:
+        ModuleNotFoundError: it is not installed.
+    """
+    try:
+        import onnxruntime
+    except ModuleNotFoundError as error:
+        raise ModuleNotFoundError(
+            f"outputs are compared with the package {error.name!r}: "
+            "pip install 'pathcond-native[onnx]', or leave it with verify=False",
+            name=error.name,
+        ) from error
+    return onnxruntime
 
 
 def drawn(inputs: Mapping[str, Value]) -> Feeds:
@@ -44,8 +61,7 @@ class Observer:
         Raises:
             InvalidInputError: onnxruntime cannot load or run it.
         """
-        import onnxruntime
-
+        onnxruntime = runtime()
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         try:

@@ -9,12 +9,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Linear", "Scaled", "Tape", "as_stored", "exponent_of", "normalise"]
+__all__ = ["Array", "Linear", "Scaled", "Tape", "as_stored", "normalise"]
 
 Array = npt.NDArray[np.float64]
 Linear = Callable[[Array], Array]
@@ -23,17 +22,12 @@ _IN_RANGE = 85  # normalised exponents are at most this: products of a few fit f
 _ZERO = -(10**9)  # exponent of an array of zeros: it never decides a common exponent
 
 
-def exponent_of(x: npt.NDArray[Any]) -> int:
-    """e with max|x| in [2^(e-1), 2^e); 0 for zeros and for what is not finite."""
-    largest = float(np.abs(x).max(initial=0.0))
-    return math.frexp(largest)[1] if math.isfinite(largest) else 0
-
-
 def normalise(x: Array, exponent: int) -> tuple[Array, int]:
     """The same number x · 2^exponent with max|x| well inside the range."""
-    if not x.any():
+    largest = max(-float(x.min(initial=0.0)), float(x.max(initial=0.0)))
+    if largest == 0.0:
         return x, _ZERO
-    size = exponent_of(x)
+    size = math.frexp(largest)[1] if math.isfinite(largest) else 0
     if abs(size) <= _IN_RANGE:
         return x, exponent
     return np.ldexp(x, -size), exponent + size
@@ -66,6 +60,7 @@ class Scaled:
         """Give the derivative to who wanted it, and forget it."""
         if self.ready is not None and self.gradient is not None:
             (value, exponent), self.gradient = self.gradient, None
+            self.value = np.empty(0)
             self.ready(value, exponent)
 
 

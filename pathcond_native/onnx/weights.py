@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -15,9 +16,10 @@ from ..engine.criteria import Criterion, Problem, of_paths, of_ranges, of_square
 from ..engine.factors import factors
 from ..engine.graph import RescalingGraph
 from ..errors import InvalidInputError, VerificationError
+from ..structured import Reduced, reduced
 from .lift import Lift
 from .network import Network
-from .tape import Array, exponent_of, normalise
+from .tape import Array, normalise
 
 __all__ = ["BIASES", "check_finite", "diag_g", "problem", "rescaled_values"]
 
@@ -28,6 +30,7 @@ BIASES = {
     "onnx.Gemm": "C",
     "onnx.BatchNormalization": "B",
     "onnx.InstanceNormalization": "B",
+    "onnx.GroupNormalization": "bias",
     "onnx.LayerNormalization": "B",
 }
 """What operators call their bias."""
@@ -62,6 +65,25 @@ def diag_g(network: Network, graph: RescalingGraph) -> list[Array]:
     return _aligned(network, found)
 
 
+def reduced_diag_g(network: Network, graph: RescalingGraph) -> list[Array | Reduced]:
+    """The same for `solve(graph, ...)`: sums where rows of B are equal, made one by one."""
+    reductions: dict[int, Reduced] = {}
+    found: dict[int, tuple[Array, int]] = {}
+
+    def ready(number: int, value: Array, exponent: int) -> None:
+        panels = graph.panels
+        reduction = None if panels is None else reduced(panels[number][1], value.reshape(-1))
+        if reduction is not None:
+            reductions[number], value = reduction, reduction.sums
+        found[number] = value, exponent
+
+    Lift(network, graph).differentiate(ready)
+    return [
+        replace(reductions[number], sums=part) if number in reductions else part
+        for number, part in enumerate(_aligned(network, found))
+    ]
+
+
 def problem(criterion: Criterion, network: Network, graph: RescalingGraph) -> Problem:
     """What a criterion needs of a model with finite weights."""
     rescalable = [n for n in range(len(network.tensors)) if graph.columns(n) is not None]
@@ -74,8 +96,8 @@ def problem(criterion: Criterion, network: Network, graph: RescalingGraph) -> Pr
         roots = {n: normalise(network.array(n).astype(np.float64), 0) for n in rescalable}
         weights = _aligned(network, {n: (np.square(x), 2 * e) for n, (x, e) in roots.items()})
         return of_squares(graph, weights, partial(_whole, weights))
-    weights = diag_g(network, graph)
-    return of_paths(graph, weights, partial(_whole, weights))
+    g = reduced_diag_g(network, graph)
+    return of_paths(graph, g, lambda: _whole(diag_g(network, graph)))
 
 
 def _sizes(network: Network, number: int) -> Array:
@@ -132,15 +154,16 @@ def _aligned(network: Network, found: Mapping[int, tuple[Array, int]]) -> list[A
     """value · 2^exponent per parameter, all moved by one power of two only if they have to be."""
     smallest, largest = 0, 0
     for value, exponent in found.values():
-        if not np.isfinite(value).all() or (value < 0).any():
+        low, high = float(value.min(initial=np.inf)), float(value.max(initial=0.0))
+        if not (low >= 0.0 and high < np.inf):
             raise InvalidInputError(
                 "model: diag(G) is not finite, or negative; a constant holds NaN or infinity, or a "
                 "variance is negative"
             )
-        positive = value[value > 0]
-        if positive.size:
-            smallest = min(smallest, exponent + math.frexp(float(positive.min()))[1])
-            largest = max(largest, exponent + exponent_of(positive))
+        if high > 0.0:
+            low = low or float(value[value > 0].min())
+            smallest = min(smallest, exponent + math.frexp(low)[1])
+            largest = max(largest, exponent + math.frexp(high)[1])
     move = 0 if smallest >= -_LIMIT and largest <= _LIMIT else _LIMIT - largest
     parts = []
     for number, info in enumerate(network.program.parameters):

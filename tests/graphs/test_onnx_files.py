@@ -285,3 +285,29 @@ def test_integer_weights_stay_and_are_no_parameters():
     assert report.neurons == 6
     assert any("is not a parameter" in x.reason for x in report.pinned)
     assert model.graph.initializer[0].data_type == TensorProto.INT8
+
+
+def test_packages_that_are_missing_are_named(path, capsys, monkeypatch):
+    module = sys.modules[main.__module__]
+    real = module.installed_version
+    monkeypatch.setattr(
+        module, "installed_version", lambda name: None if name == "onnxruntime" else real(name)
+    )
+    assert main(["stats", str(path)]) == 4
+    told = capsys.readouterr().err
+    assert "needs onnxruntime" in told and "pathcond-native[onnx]" in told and "torch" not in told
+
+
+@pytest.mark.parametrize("package", ["onnx", "onnxruntime"])
+def test_the_library_says_what_it_lacks(package):
+    code = NO_TORCH.replace("'torch'", repr(package)).replace('"torch"', repr(package)) + (
+        "import pathcond_native as pc\n"
+        "try:\n"
+        "    rescale = pc.rescale_onnx\n"
+        "    import onnx\n"
+        "    rescale(onnx.ModelProto())\n"
+        "except ImportError as error:\n"
+        "    print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert f"'{package}'" in done.stdout and "pathcond-native[onnx]" in done.stdout
