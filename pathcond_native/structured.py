@@ -92,7 +92,8 @@ class WholeNeededError(InvalidInputError):
 def reduced(panel: Panel, part: npt.NDArray[Any], *, ordered: bool = False) -> Reduced | None:
     """The sums over a part of g; None if there are none, or an entry is not positive.
 
-    With `ordered`, a part in which no rows are equal is laid out as the solver reads it in place.
+    With `ordered`, a part in which no rows are equal is laid out as the solver reads it in place,
+    in its own dtype.
     """
     view = panel.view(part)
     sides = [
@@ -105,7 +106,7 @@ def reduced(panel: Panel, part: npt.NDArray[Any], *, ordered: bool = False) -> R
     if view.shape == (len(view), enters, leaves, 1, 1):
         if not ordered or not view.min() > 0:
             return None
-        return Reduced(np.ascontiguousarray(view, np.float64), sides[0], sides[1], 1)
+        return Reduced(np.ascontiguousarray(view), sides[0], sides[1], 1)
     sums = _core.reduce(view, enters < view.shape[1], leaves < view.shape[2])
     if sums is None:
         return None

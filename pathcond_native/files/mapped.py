@@ -13,12 +13,14 @@ import torch
 from torch import Tensor
 
 from ..errors import InvalidInputError
+from ..model.scaled import shift
 from .layout import Layout
 
 __all__ = ["Mapped", "Scratch"]
 
 _EVERY = 0.005  # seconds; what is read meanwhile bounds the memory
-_SMALL = 1 << 16  # bytes: not worth a mapping
+_SMALL = 1 << 13  # numbers that are not worth a mapping
+_AT_ONCE = 1 << 16  # numbers
 # Private: what code writes to a tensor never reaches the file, and takes no reserve of memory.
 _FLAGS = mmap.MAP_PRIVATE | getattr(mmap, "MAP_NORESERVE", 0x4000)
 
@@ -91,7 +93,7 @@ class Scratch:
         self._mapped = mapped
         self._maps: list[mmap.mmap] = []
         path = folder / "scratch"
-        self._stream = path.open("w+b", buffering=0)
+        self._stream = path.open("w+b")
         path.unlink()
 
     def __enter__(self) -> Scratch:
@@ -102,16 +104,15 @@ class Scratch:
         self._maps.clear()
         self._stream.close()
 
-    def keep(self, x: Tensor) -> Tensor:
-        """The same float64 numbers, out of memory."""
-        content = x.contiguous().reshape(-1).view(torch.uint8).numpy().data
-        if len(content) < _SMALL:
-            return x
+    def keep(self, x: Tensor, exponent: int) -> Tensor:
+        """x · 2^exponent in float64, out of memory."""
+        if x.numel() < _SMALL:
+            return shift(x.double(), exponent)
         end = self._stream.seek(0, os.SEEK_END)
         start = self._stream.seek(-end % mmap.ALLOCATIONGRANULARITY, os.SEEK_END)
-        written = 0
-        while written < len(content):  # a write takes 2 GiB at most
-            written += self._stream.write(content[written:])
-        held = self._mapped.bytes(self._stream, start, len(content))
+        for piece in torch.split(x.contiguous().reshape(-1), _AT_ONCE):
+            self._stream.write(shift(piece.double(), exponent).numpy().data)
+        self._stream.flush()
+        held = self._mapped.bytes(self._stream, start, 8 * x.numel())
         self._maps.append(held)
-        return torch.frombuffer(held, dtype=x.dtype).reshape(x.shape)
+        return torch.frombuffer(held, dtype=torch.float64).reshape(x.shape)

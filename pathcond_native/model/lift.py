@@ -14,8 +14,7 @@ from . import compressed
 from .program import Program, Step, Value
 from .repeats import in_full
 from .rules import RULES
-from .scaled import Scaled, Tape, normalise
-from .state import write
+from .scaled import Scaled, Tape, shift
 
 __all__ = ["Lift"]
 
@@ -127,13 +126,19 @@ class Lift:
         return self.squared(self.real(value))
 
     def _squared(self, index: int) -> Scaled:
-        def square() -> tuple[Tensor, int]:
-            copy = self._parameters[index].to(self.device, self._dtype, copy=True)
-            return self.tape.square(copy)
+        parameter = self._parameters[index]
+        value, exponent = self.tape.square(parameter.to(self.device, self._dtype, copy=True))
+        x = self.tape.variable(value, exponent, partial(self._ready, index))
+        more = exponent - x.exponent
 
-        x = self.tape.variable(*square(), partial(self._ready, index))
+        def fill(squares: Tensor) -> None:
+            root = shift(squares.copy_(parameter), -exponent // 2)
+            torch.mul(root, root, out=squares)
+            if more:
+                squares.copy_(shift(squares, more))
+
         if self._frugal:
-            self.tape.lent.lend(x.value, lambda value: write(value, normalise(*square())[0]))
+            self.tape.lent.lend(x.value, fill)
         return x
 
     def _results(self, step: Step) -> list[tuple[int, Scaled]]:

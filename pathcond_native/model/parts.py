@@ -22,8 +22,8 @@ __all__ = ["Keep", "Ready", "aligned", "reduced_parts"]
 Ready = Callable[[int, Tensor, int], None]
 """Takes the number of a parameter, and value · 2^exponent of its shape."""
 
-Keep = Callable[[Tensor], Tensor]
-"""The same float64 numbers, in memory or elsewhere."""
+Keep = Callable[[Tensor, int], Tensor]
+"""value · 2^exponent in float64, in memory or elsewhere; every entry is in range."""
 
 
 def reduced_parts(
@@ -60,18 +60,18 @@ def reduced_parts(
             if reduction is not None:
                 reductions[number] = replace(reduction, sums=np.empty(0))  # they may move
                 value = torch.from_numpy(reduction.sums)
-        value = value.double()
         spans.append(_span(value, exponent))
-        if keep is not None:
-            if _fits(spans[-1:], value.dtype):
-                value, exponent = shift(value, exponent), 0
-            value = keep(value)
-        found[number] = value, exponent
+        if keep is None:
+            found[number] = value.double(), exponent
+        elif _fits(spans[-1:], torch.float64):
+            found[number] = keep(value, exponent), 0
+        else:
+            found[number] = keep(value, 0), exponent
 
     produce(ready)
     kept = list(found.values())
     for number, (old, _), value in zip(found, kept, aligned(kept, spans), strict=True):
-        found[number] = (value if keep is None or value is old else keep(value)), 0
+        found[number] = (value if keep is None or value is old else keep(value, 0)), 0
     parts: list[Tensor | Reduced] = []
     for number, info in enumerate(graph.parameters):
         if number in reductions:

@@ -38,6 +38,7 @@ def shift(x: Tensor, exponent: int) -> Tensor:
         return x
     if exponent < _VANISHED:
         return torch.zeros_like(x)
+    exponent = min(exponent, -_VANISHED)  # only 0 does not overflow there
     sign = 1 if exponent > 0 else -1
     steps, rest = divmod(abs(exponent), _LARGEST_STEP)
     for step in [_LARGEST_STEP] * steps + [rest]:

@@ -211,7 +211,7 @@ def test_a_model_is_built_without_memory_for_its_parameters():
 def test_scratch_has_no_name_and_its_pages_come_back(tmp_path):
     numbers = torch.randn(3, 1 << 16, dtype=torch.float64)
     with Mapped() as mapped, Scratch(tmp_path, mapped) as scratch:
-        kept = [scratch.keep(x) for x in (numbers, numbers.t(), numbers[0, :5])]
+        kept = [scratch.keep(x, 0) for x in (numbers, numbers.t(), numbers[0, :5])]
         assert list(tmp_path.iterdir()) == []
         for _ in range(3):
             mapped._done.wait(0.02)

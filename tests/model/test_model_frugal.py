@@ -14,6 +14,7 @@ from pathcond_native.model.diag_g import reduced_diag_g
 from pathcond_native.model.lent import Lent
 from pathcond_native.model.lift import Lift
 from pathcond_native.model.parts import reduced_parts
+from pathcond_native.model.scaled import shift
 from pathcond_native.structured import Reduced
 
 
@@ -40,7 +41,7 @@ def dense(*widths):
 def test_transposed_weights_are_laid_out_as_the_solver_reads_them():
     model, x = dense(3, 5, 7, 4, 2), torch.ones(1, 3)
     graph = pc.trace(model, x)
-    parts = reduced_diag_g(model, graph, lambda part: part)
+    parts = reduced_diag_g(model, graph, lambda part, exponent: shift(part.double(), exponent))
     assert [x.sums.shape for x in parts] == [
         (1, 5, 1, 1, 1),
         (1, 7, 5, 1, 1),
@@ -55,8 +56,8 @@ def test_transposed_weights_are_laid_out_as_the_solver_reads_them():
 def test_the_same_bits(name):
     model, graph, kept = trained(ZOO[name].build()), graph_of(name), []
 
-    def keep(x):
-        kept.append(x.clone())
+    def keep(x, exponent):
+        kept.append(shift(x.double(), exponent).clone())
         return kept[-1]
 
     expected, found = reduced_diag_g(model, graph), reduced_diag_g(model, graph, keep)
@@ -78,9 +79,9 @@ def test_entries_out_of_range_move_together(exponent):
     graph = pc.trace(model, torch.ones(1, 3))
     kept = []
 
-    def keep(x):
-        kept.append(x)
-        return x
+    def keep(x, exponent):
+        kept.append(shift(x.double(), exponent))
+        return kept[-1]
 
     for a, b in zip(reduced_diag_g(model, graph), reduced_diag_g(model, graph, keep), strict=True):
         np.testing.assert_array_equal(entries(a).ravel(), entries(b).ravel())
@@ -135,7 +136,13 @@ def test_what_needs_all_at_once_is_refused(criterion, monkeypatch):
     model, x = Squared(), torch.ones(1, 3)
     monkeypatch.setattr(criteria, "_FEW", 0)
     with pytest.raises(pc.InvalidInputError, match="all weights of this model at once"):
-        criteria.problem(criterion, model, x, pc.trace(model, x), keep=lambda part: part)
+        criteria.problem(
+            criterion,
+            model,
+            x,
+            pc.trace(model, x),
+            keep=lambda part, exponent: shift(part.double(), exponent),
+        )
 
 
 def test_reduced_parts_keep_nothing_of_their_own():
@@ -144,6 +151,6 @@ def test_reduced_parts_keep_nothing_of_their_own():
     sizes = []
     lift = Lift(graph, model, torch.float64, frugal=True)
     reduced_parts(
-        graph, lift.differentiate, lift.device, keep=lambda x: sizes.append(x.numel()) or x
+        graph, lift.differentiate, lift.device, keep=lambda x, _: sizes.append(x.numel()) or x
     )
     assert sorted(sizes) == [1, 4, 4, 4]  # sums over taps, inputs and outputs
