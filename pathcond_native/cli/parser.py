@@ -85,11 +85,12 @@ examples:
   pathcond rescale nets:build --checkpoint big/model.safetensors.index.json --input 1x512 -o new/
 
 Checkpoints may be larger than the memory: of shards with their index (or a folder with these), and
-of a single safetensors file with --stream, little more is in memory than about five times the
-largest tensor in float64. OUT is then a new folder with shards and index, or a file. It grows in a
-hidden folder beside it, which before takes up to 8 bytes per parameter; after a kill or Ctrl-C the
-same command goes on from there. The input is never touched, so there is no --in-place, nor is there
---report. Criterion cle, and models that multiply channels, go this way up to 4 million parameters.
+of a single safetensors file with --stream, little more is in memory than about three times the
+largest tensor in float32, or in float64 where diag(G) needs it. OUT is then a new folder with
+shards and index, or a file. It grows in a hidden folder beside it, which before takes up to 8 bytes
+per parameter; after a kill or Ctrl-C the same command goes on from there. The input is never
+touched, so there is no --in-place, nor is there --report. Criterion cle, and models that multiply
+channels, go this way up to 4 million parameters.
 """
 
 _STATS = """\

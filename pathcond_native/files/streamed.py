@@ -101,9 +101,9 @@ class Streamed:
     def rescale(self, output: Path, stage: Stage, **given: Any) -> RescaleReport:
         """Rescale into new files.
 
-        Beside PyTorch, its trace and the model's buffers, memory is needed for about five times the
-        largest parameter in float64; disk space for the output, and before that for up to 8 bytes
-        per parameter, 16 where float32 does not do for diag(G).
+        Beside PyTorch, its trace and the model's buffers, memory is needed for about three times
+        the largest parameter in the dtype of diag(G), see `reduced_diag_g`; disk space for the
+        output, and before that for up to 8 bytes per parameter, 16 where that dtype has to change.
 
         Args:
             output: a new folder for shards, or a file for one file.

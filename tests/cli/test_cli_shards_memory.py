@@ -80,6 +80,6 @@ def test_a_few_times_the_largest_tensor(tmp_path):
     assert code == 0
     tensor = 8 * WIDTH * WIDTH  # in float64
     assert anonymous <= 8 * tensor
-    # Pages of files too; how many depends on when the machine lets them be given back. g alone
-    # takes 24 such tensors, the model 12.
-    assert all_pages <= 16 * tensor
+    # Pages of files too; how many depends on when a busy machine lets them be given back. g takes
+    # 24 such tensors, the model 12, and in memory there would be several of both.
+    assert all_pages <= 24 * tensor
