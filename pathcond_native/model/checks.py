@@ -24,3 +24,9 @@ def check_graph(graph: object, model: nn.Module) -> None:
             "graph: it was traced from another model; trace this one again "
             f"(expected {len(expected)} parameters, got {len(found)}; first difference: {odd})"
         )
+    for number, (name, x) in enumerate(model.named_parameters()):
+        if not x.is_floating_point() and graph.columns(number) is not None:
+            raise InvalidInputError(
+                f"graph: it was traced when parameter '{name}' was floating-point, which now is "
+                f"{x.dtype}; trace the model again"
+            )

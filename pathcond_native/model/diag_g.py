@@ -14,7 +14,7 @@ from ..errors import InvalidInputError
 from ..memory import exhaustion_told
 from ..structured import Reduced
 from .checks import check_graph
-from .inputs import ExampleInputs, check_parameters, unwrapped
+from .inputs import ExampleInputs, check_model, check_parameters, unwrapped
 from .lift import Lift
 from .parts import Keep, aligned, reduced_parts
 from .scaled import TooWideError
@@ -56,9 +56,10 @@ def diag_g(
     if dtype not in (torch.float32, torch.float64):
         raise InvalidInputError(f"dtype: expected torch.float32 or torch.float64, got {dtype!r}")
     model = unwrapped(model)
+    check_model(model)
+    check_parameters(model)
     graph = trace(model, example_inputs) if graph is None else graph
     check_graph(graph, model)
-    check_parameters(model)
     lift = Lift(graph, model, dtype)
     g = torch.zeros(graph.shape[0], dtype=dtype, device=lift.device)
     parts = []

@@ -1,4 +1,4 @@
-"""Tensors over memory that cannot be written to: the process would be ended by trying."""
+"""Tensors over memory that cannot be written to: trying may end the process."""
 
 from __future__ import annotations
 
@@ -12,16 +12,25 @@ from ..errors import InvalidInputError
 __all__ = ["check_writable"]
 
 _MAPPINGS = Path("/proc/self/maps")
+_REMEDY = (
+    "copy it first, as in parameter.data = "
+    "parameter.data.clone(memory_format=torch.contiguous_format)"
+)
 
 
 def check_writable(tensors: Iterable[tuple[str, Tensor]]) -> None:
-    """Raise if a tensor lies in a file that is mapped for reading only, as `numpy.memmap` does it.
+    """Raise if entries of a tensor share memory, as after `expand`, or it lies in a file that is
+    mapped for reading only, as `numpy.memmap` does it.
 
     Memory that torch allocated is not looked at. Where the system does not tell, all is well.
 
     Args:
         tensors: each with what it is called in the message.
     """
+    tensors = list(tensors)
+    for name, x in tensors:
+        if any(n > 1 and step == 0 for n, step in zip(x.shape, x.stride(), strict=True)):
+            raise InvalidInputError(f"{name} holds some entries in the same memory; {_REMEDY}")
     foreign = [
         (name, x.untyped_storage())
         for name, x in tensors
@@ -35,8 +44,7 @@ def check_writable(tensors: Iterable[tuple[str, Tensor]]) -> None:
         end = start + storage.nbytes()
         if not any(a <= start and end <= b for a, b in writable):
             raise InvalidInputError(
-                f"{name} lies in memory that is mapped for reading only; copy it first, as in "
-                "parameter.data = parameter.data.clone()"
+                f"{name} lies in memory that is mapped for reading only; {_REMEDY}"
             )
 
 

@@ -89,11 +89,14 @@ def runs(call: Call) -> list[Run]:
     Training mode takes the example inputs if it refuses others; on both, it would show little that
     the other three do not.
     Random inputs are standard normal numbers in place of floating-point entries; integer tensors
-    keep their entries in another order (token numbers stay in range), masks stay as they are.
+    keep their entries in another order (token numbers stay in range), masks and sparse tensors stay
+    as they are.
     """
     generator = torch.Generator().manual_seed(0)
 
     def draw(x: Tensor) -> Tensor:
+        if x.layout is not torch.strided:
+            return x
         if x.is_floating_point():
             return torch.randn(x.shape, generator=generator, dtype=torch.float64).to(x)
         if x.dtype == torch.bool or x.is_complex() or x.is_meta:

@@ -295,10 +295,53 @@ def test_parameters_in_a_mapped_file(mode, tmp_path):
 
 
 def test_parameters_on_several_devices():
-    model = mlp(4, 5, 3)
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    graph = trace(model, x)
     model[2].weight = nn.Parameter(torch.empty(3, 5, device="meta"))
-    with pytest.raises(InvalidInputError, match=r"'2\.weight' is on the meta device and has no"):
-        rescale_(model, torch.randn(2, 4))
+    before = [y.detach().numpy().tobytes() for y in (*model[0].parameters(), model[2].bias)]
+    for call in (rescale_, diag_g):
+        for given in (graph, None):
+            with pytest.raises(InvalidInputError, match=r"'2\.weight' is on the meta device and"):
+                call(model, x, graph=given)
+    after = [y.detach().numpy().tobytes() for y in (*model[0].parameters(), model[2].bias)]
+    assert after == before
+
+
+def test_a_parameter_whose_entries_share_memory():
+    model = mlp(4, 5, 3)
+    model[0].weight.data = model[0].weight.data[:1].expand(5, 4)
+    before = state(model)
+    with pytest.raises(InvalidInputError, match=r"'0\.weight' holds some entries in the same"):
+        rescale_(model, torch.randn(2, 4, generator=torch.Generator().manual_seed(0)))
+    assert state(model) == before
+
+
+def test_a_sparse_parameter_is_refused_also_with_a_graph():
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    graph = trace(model, x)
+    model[0].weight = nn.Parameter(model[0].weight.detach().to_sparse())
+    for call in (rescale_, diag_g):
+        with pytest.raises(InvalidInputError, match=r"'0\.weight' is a Tensor of layout torch"):
+            call(model, x, graph=graph)
+
+
+def test_a_parameter_that_became_an_integer_after_tracing():
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    graph = trace(model, x)
+    model[0].bias = nn.Parameter(model[0].bias.detach().bool(), requires_grad=False)
+    for call in (rescale_, diag_g):
+        with pytest.raises(InvalidInputError, match=r"'0\.bias' was floating-point, which now is"):
+            call(model, x, graph=graph)
+
+
+def test_sparse_example_inputs():
+    model = Net(lambda s, x: s.b(s.a(x.to_dense()).relu()), a=nn.Linear(4, 5), b=nn.Linear(5, 3))
+    model.a.weight.data *= 30
+    x = torch.randn(2, 4)
+    g = diag_g(model, x)
+    report = rescale_(model, x.to_sparse(), graph=trace(model, x))
+    assert report.neurons == 5 and report.max_relative_error <= 1e-5
+    assert not torch.equal(diag_g(model, x), g)
 
 
 def test_parameters_made_for_inference():
