@@ -1,6 +1,7 @@
-"""Makes the helpers of the folder above importable."""
+"""Makes the helpers of the folders above and beside importable."""
 
 import sys
 from pathlib import Path
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+TESTS = Path(__file__).parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS / "model")]
