@@ -56,22 +56,25 @@ cuda::DeviceProblem problem_from(const DeviceTensors& tensors) {
   throw py::type_error("g must be float32, float64 or bfloat16");
 }
 
+template <class Index, class Value>
+IncidenceView<Index, Value> view_of(const DeviceMatrix& matrix) {
+  const auto& [rows, columns, entries, dtypes, addresses] = matrix;
+  return {rows,
+          columns,
+          reinterpret_cast<const Index*>(addresses[0]),
+          reinterpret_cast<const Index*>(addresses[1]),
+          reinterpret_cast<const Value*>(addresses[2]),
+          entries};
+}
+
 template <class Index>
 cuda::DeviceColumns::View<Index> view_from(const DeviceMatrix& matrix) {
-  const auto& [rows, columns, entries, dtypes, addresses] = matrix;
-  const auto of = [&]<class Value>(Value) {
-    return IncidenceView<Index, Value>{rows,
-                                       columns,
-                                       reinterpret_cast<const Index*>(addresses[0]),
-                                       reinterpret_cast<const Index*>(addresses[1]),
-                                       reinterpret_cast<const Value*>(addresses[2]),
-                                       entries};
-  };
-  if (dtypes[1] == "int8") return of(std::int8_t{});
-  if (dtypes[1] == "int32") return of(std::int32_t{});
-  if (dtypes[1] == "int64") return of(std::int64_t{});
-  if (dtypes[1] == "float32") return of(float{});
-  if (dtypes[1] == "float64") return of(double{});
+  const std::string& values = std::get<3>(matrix)[1];
+  if (values == "int8") return view_of<Index, std::int8_t>(matrix);
+  if (values == "int32") return view_of<Index, std::int32_t>(matrix);
+  if (values == "int64") return view_of<Index, std::int64_t>(matrix);
+  if (values == "float32") return view_of<Index, float>(matrix);
+  if (values == "float64") return view_of<Index, double>(matrix);
   throw py::type_error("values must be int8, int32, int64, float32 or float64");
 }
 
