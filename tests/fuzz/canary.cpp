@@ -10,6 +10,7 @@
 namespace {
 
 volatile int sink;
+void* volatile held;
 
 void read_past_the_end() {
   const std::vector<int> values(3, 1);
@@ -21,7 +22,10 @@ void overflow() {
   sink = sink + 1;
 }
 
-void leak() { sink = std::malloc(7) != nullptr; }
+void leak() {
+  held = std::malloc(7);
+  held = nullptr;
+}
 
 void race() {
   int shared = 0;

@@ -1,7 +1,7 @@
 #pragma once
 
 /// Bugs planted to see that a sanitizer sees them: "heap", "undefined", "leak" or "race".
-extern "C" void pathcond_plant(const char* bug);
+extern "C" __attribute__((visibility("default"))) void pathcond_plant(const char* bug);
 
 namespace pathcond::fuzz {
 inline void plant(const char* bug) { pathcond_plant(bug); }
