@@ -19,7 +19,7 @@ from symmetry import rescaled
 from torch import Tensor, nn
 
 import pathcond_native as pc
-from pathcond_native.model.rounding import exponents
+from pathcond_native.engine.rounding import exponents
 
 EXAMPLES = int(os.environ.get("PATHCOND_FUZZ_EXAMPLES", "60"))
 SEEDS = range(4 if EXAMPLES == 60 else 150)
