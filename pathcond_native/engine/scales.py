@@ -160,7 +160,7 @@ class Scales(ABC, Generic[Array]):
             parameter, positions = self._views[weight.index]
             self.facts.uses[parameter].append(Use(*sides, positions))
             self._registered.add(weight.index)
-        else:
+        elif not self.is_zero(weight):  # zeros map any scale to any other
             reason = f"the weight of {step.place} is not a parameter"
             terms = [(1, sides[0]), (-1, sides[1]), (-1, self.read(self[weight]))]
             self.facts.relate(terms, reason)

@@ -260,12 +260,16 @@ def _gemm_lift(lift: Lift, step: Step) -> Scaled:
     def laid(t: Array, name: str) -> Array:
         return t.T if step[name] else t
 
+    def to_weight(gradient: Array, x: Array) -> Array:
+        rows = laid(x, "transA")  # in the weight's own order, which is how it is read afterwards
+        return alpha * (gradient.T @ rows if step["transB"] else rows.T @ gradient)
+
     y = lift.tape.product(
         lambda x, w: alpha * (laid(x, "transA") @ laid(w, "transB")),
         x,
         w,
         lambda g, w: alpha * laid(g @ laid(w, "transB").T, "transA"),
-        lambda g, x: alpha * laid(laid(x, "transA").T @ g, "transB"),
+        to_weight,
     )
     if c is None:
         return y

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -126,12 +127,15 @@ class _Reader:
             for i in _SETTINGS.get(node.op_type, ())
             if i < len(node.input)
         }
+        uses = Counter(name for node in self.graph.node for name in node.input)
         weights, infos, offset = [], [], 0
         for x in self.graph.initializer:
             value = self._place(x.name, tuple(x.dims), x.data_type)
             self.static.add(value.index)
-            # A number, as exporters write factors and offsets, is no weight.
-            if x.data_type in _FLOATS and x.dims and x.name not in settings:
+            # A number, as exporters write factors and offsets, is no weight. Zeros that several
+            # layers share, as exporters have them share equal tensors, need no scaling.
+            weight = x.data_type in _FLOATS and x.dims and x.name not in settings
+            if weight and not (uses[x.name] > 1 and not numpy_helper.to_array(x).any()):
                 size = int(np.prod(x.dims, dtype=np.int64))
                 infos.append(ParameterInfo(x.name, tuple(x.dims), offset, size))
                 weights.append(x.name)

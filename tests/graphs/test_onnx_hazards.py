@@ -59,6 +59,19 @@ def test_a_weight_and_its_transpose_are_one_parameter():
     assert change <= 1e-6 and report.neurons >= 5
 
 
+def test_zeros_that_layers_share_go_with_any_scale():
+    model = chain(
+        node("Gemm", "r1 w2 zero", "h2"),
+        node("Relu", "h2", "r2"),
+        node("Gemm", "r2 w4 zero", "h4"),
+        node("Add", "h4 zero", "m"),
+        held={"w2": (4, 4), "w4": (4, 4)},
+    )
+    model.graph.initializer.append(numpy_helper.from_array(np.zeros(4, np.float32), "zero"))
+    report, change = rescaled(model)
+    assert report.neurons == 12 and 0 < change <= 1e-6
+
+
 def branches(opset=17):
     """An If whose branches take a weight and a value from outside."""
     then, other = (

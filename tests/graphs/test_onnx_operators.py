@@ -4,6 +4,9 @@ The oracle for diag(G) is the lifted network written as an ONNX graph and run by
 implementation. It is linear in each squared weight tensor, so that a difference is a derivative.
 """
 
+import re
+from pathlib import Path
+
 import numpy as np
 import onnx
 import pytest
@@ -13,6 +16,7 @@ from operator_graphs import CASES
 from small_graphs import run
 
 from pathcond_native.onnx.rescale import graph_of, read
+from pathcond_native.onnx.rules import RULES
 from pathcond_native.onnx.weights import diag_g, rescaled_values
 
 
@@ -76,3 +80,9 @@ def test_random_rescalings_by_powers_of_two_change_no_bit(name):
     expected = np.concatenate([part.reshape(-1) for part in g]) * factors
     moved = np.concatenate([part.reshape(-1) for part in diag_g(network, graph)])
     np.testing.assert_allclose(moved, expected, rtol=1e-12)
+
+
+def test_the_readme_names_the_operators():
+    text = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    shown = text.partition("<!-- onnx operators -->")[2].partition("<!-- /onnx operators -->")[0]
+    assert [f"onnx.{name}" for name in re.findall(r"`(\w+)`", shown)] == list(RULES)
