@@ -15,7 +15,7 @@ from .output import print_json, say
 
 __all__ = ["installed_version", "run"]
 
-_PACKAGES = ("numpy", "scipy", "torch", "tqdm", "matplotlib", "safetensors")
+_PACKAGES = ("numpy", "scipy", "torch", "onnx", "onnxruntime", "tqdm", "matplotlib", "safetensors")
 
 
 def installed_version(package: str) -> str | None:

@@ -153,7 +153,6 @@ def _copying_pad(step: Step, x: AnyArray) -> AnyArray:
     if mode is None:
         raise NoRule(f"its mode is '{step['mode']}'")
     amounts = _amounts(step)
-    x = _in_full(step, x, [a for a, n in enumerate(x.shape) if n > 1])
     held = [p if n > 1 else (0, 0) for p, n in zip(amounts, x.shape, strict=True)]
     more = [(max(b, 0), max(a, 0)) for b, a in held]
     return np.pad(_cut(x, held), more, mode=mode)  # type: ignore[call-overload, no-any-return]

@@ -5,7 +5,7 @@ The rules are those of `model/rules.py`, for ONNX's operators.
 
 from __future__ import annotations
 
-from . import arithmetic, layers, moving, normalisation, pooling
+from . import arithmetic, layers, matmul, moving, normalisation, pooling
 from .rule import ELEMENTWISE, Rule
 
 __all__ = ["RULES"]
@@ -13,8 +13,8 @@ __all__ = ["RULES"]
 _RULES: dict[str, Rule] = {
     "Conv": layers.CONVOLUTION,
     "ConvTranspose": layers.TRANSPOSED_CONVOLUTION,
-    "Gemm": layers.GEMM,
-    "MatMul": layers.MATMUL,
+    "Gemm": matmul.GEMM,
+    "MatMul": matmul.MATMUL,
     "BatchNormalization": normalisation.BATCH_NORM,
     "InstanceNormalization": normalisation.CHANNEL_NORM,
     "GroupNormalization": normalisation.GROUP_NORM,
