@@ -6,6 +6,7 @@ import math
 import operator
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any, Literal
 
 import numpy as np
@@ -223,10 +224,10 @@ def _call(incidence: Incidence, g: Any, options: dict[str, Any]) -> _core.Soluti
 def _real(name: str, value: Any) -> float | None:
     if value is None:
         return None
-    try:
-        return float(value)
-    except (TypeError, ValueError) as error:
-        raise InvalidInputError(f"{name}: expected a number, got {value!r}") from error
+    if not isinstance(value, (str, bytes)):  # float() would read numbers in them
+        with suppress(TypeError, ValueError):
+            return float(value)
+    raise InvalidInputError(f"{name}: expected a number, got {value!r}")
 
 
 def _integer(name: str, value: Any) -> int | None:

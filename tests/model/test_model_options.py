@@ -212,7 +212,8 @@ def test_the_report_tells_what_is_far_and_what_is_held():
 
 
 @pytest.mark.parametrize(
-    "option", [{"max_scale": 0.5}, {"method": "best"}, {"tol": -1}, {"threads": 0}]
+    "option",
+    [{"max_scale": 0.5}, {"max_scale": "2"}, {"method": "best"}, {"tol": -1}, {"threads": 0}],
 )
 def test_options_of_solve_are_checked_before_the_model_is_run(option):
     model, calls = mlp(2, 3, 2), []
