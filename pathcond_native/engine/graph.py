@@ -184,14 +184,14 @@ class RescalingGraph:
         self, info: ParameterInfo, sides: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
     ) -> tuple[npt.NDArray[np.integer], npt.NDArray[np.int32], npt.NDArray[np.int8]]:
         """As `_rows`, for entries that enter or leave combinations of neurons."""
-        from scipy.sparse import csr_array, eye_array, vstack
+        from scipy.sparse import csr_array, vstack
 
         H, sums = self.shape[1], self.partition.sums
         codes = [np.broadcast_to(side, info.shape).reshape(-1) for side in sides]
         none = H + sums.shape[0]
-        forms = csr_array(
-            vstack([eye_array(H, dtype=np.int64), sums, csr_array((1, H), dtype=np.int64)])
-        )
+        neuron = np.arange(H)
+        alone = csr_array((np.ones(H, np.int64), (neuron, neuron)), shape=(H, H))
+        forms = csr_array(vstack([alone, sums, csr_array((1, H), dtype=np.int64)]))
         entered, left = (forms[np.where(code < 0, none, code)] for code in codes)
         rows = csr_array(left - entered)
         rows.eliminate_zeros()

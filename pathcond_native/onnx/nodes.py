@@ -71,7 +71,7 @@ class Operators:
                 opset_imports=self._opsets,
                 ir_version=self._ir_version,
             )
-        except shape_inference.InferenceError:
+        except (shape_inference.InferenceError, KeyError):  # old versions: operands left out
             return {}
         return found
 

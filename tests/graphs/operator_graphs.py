@@ -192,9 +192,8 @@ POSITIONS = {
     ),
     "resize_nearest": Case(
         [
-            constant("none", [], np.float32),
             constant("s", [1, 1, 2, 1.5], np.float32),
-            node("Resize", "h none s", "m", mode="nearest", nearest_mode="floor"),
+            helper.make_node("Resize", ["h", "", "s"], ["m"], nearest_mode="floor"),
         ],
         4,
     ),
