@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from onnx import ModelProto, NodeProto, TensorProto, TypeProto, helper, numpy_helper
+from onnx import ModelProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, helper, numpy_helper
 from onnx.inliner import inline_local_functions
 
 from ..engine.program import ParameterInfo, Program, Step, Value
@@ -48,6 +48,8 @@ class Network:
     """By name; names of local functions that were inlined are new."""
     inputs: dict[str, Value]
     """By name; dimensions that the model leaves open are filled in."""
+    open_batch: frozenset[str]
+    """The inputs of which the model leaves the size of the first axis open."""
 
     def array(self, number: int) -> npt.NDArray[Any]:
         """The values of a parameter."""
@@ -73,7 +75,7 @@ class _Reader:
         self.model = model
         self.inlined = _inlined(model)
         self.graph = self.inlined.graph
-        self.operators = Operators(model)
+        self.operators = Operators(self.inlined)
         self.shapes = shapes
         self.values: dict[str, Value] = {}
         self.constants: dict[int, npt.NDArray[Any]] = {}
@@ -98,7 +100,8 @@ class _Reader:
             static=frozenset(self.static),
         )
         named = {name: self.values[name] for name in inputs}
-        return Network(self.model, program, tensors, self.operators, self.values, named)
+        batched = frozenset(x.name for x in self.graph.input if x.name in named and _is_open(x))
+        return Network(self.model, program, tensors, self.operators, self.values, named, batched)
 
     def _inputs(self) -> list[str]:
         held = {x.name for x in self.graph.initializer}
@@ -260,6 +263,11 @@ def _inlined(model: ModelProto) -> ModelProto:
 
 def _where(node: NodeProto) -> str:
     return node.name or f"the {node.op_type} that makes '{node.output[0]}'"
+
+
+def _is_open(x: ValueInfoProto) -> bool:
+    dims = x.type.tensor_type.shape.dim
+    return bool(dims) and not dims[0].HasField("dim_value")
 
 
 def _input_shape(name: str, kind: TypeProto.Tensor, given: Sequence[int] | None) -> tuple[int, ...]:

@@ -11,10 +11,13 @@ import numpy.typing as npt
 from ..engine.program import Value
 from ..errors import InvalidInputError
 
-__all__ = ["Feeds", "Observer", "Outputs", "drawn", "runtime"]
+__all__ = ["SPARE", "Feeds", "Observer", "Outputs", "drawn", "runtime"]
 
 Feeds = Mapping[str, npt.NDArray[Any]]
 Outputs = dict[str, npt.NDArray[Any]]
+
+SPARE = "random inputs, twice as many"
+"""A run that need not be possible."""
 
 
 def runtime() -> Any:
@@ -50,7 +53,7 @@ def drawn(inputs: Mapping[str, Value]) -> Feeds:
 
 
 class Observer:
-    """Runs models on one set of inputs."""
+    """Runs models on the same inputs; a `SPARE` run that fails is not made again."""
 
     def __init__(self, runs: Mapping[str, Feeds]) -> None:
         self.runs = dict(runs)
@@ -62,6 +65,7 @@ class Observer:
             InvalidInputError: onnxruntime cannot load or run it.
         """
         onnxruntime = runtime()
+        found = {}
         options = onnxruntime.SessionOptions()
         options.log_severity_level = 4
         try:
@@ -69,11 +73,17 @@ class Observer:
                 model, options, providers=["CPUExecutionProvider"]
             )
             names = [x.name for x in session.get_outputs()]
-            return {
-                run: dict(zip(names, session.run(names, dict(feeds)), strict=True))
-                for run, feeds in self.runs.items()
-            }
         except Exception as error:
-            raise InvalidInputError(
-                f"model: onnxruntime cannot run it ({type(error).__name__}: {error})"
-            ) from error
+            raise _cannot_run(error) from error
+        for run, feeds in list(self.runs.items()):
+            try:
+                found[run] = dict(zip(names, session.run(names, dict(feeds)), strict=True))
+            except Exception as error:
+                if run != SPARE:
+                    raise _cannot_run(error) from error
+                del self.runs[run]
+        return found
+
+
+def _cannot_run(error: Exception) -> InvalidInputError:
+    return InvalidInputError(f"model: onnxruntime cannot run it ({type(error).__name__}: {error})")

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from ..engine.tolerance import TOLERANCE
 from .network import Network
-from .running import Feeds, Outputs, drawn
+from .running import SPARE, Feeds, Outputs, drawn
 
 __all__ = ["Change", "changes", "feeds_of"]
 
@@ -40,9 +40,22 @@ class Change:
 
 
 def feeds_of(network: Network, examples: Feeds | None) -> dict[str, Feeds]:
-    """What to run: random inputs, and the examples if there are some."""
+    """What to run: random inputs, and the examples if there are some.
+
+    Where the model leaves the size of a batch open, also one of another size, which is `SPARE`:
+    graphs may say that it is open, and then hold a size all the same.
+    """
     found: dict[str, Feeds] = {} if examples is None else {"the example inputs": examples}
-    return {**found, "random inputs": drawn(network.inputs)}
+    found["random inputs"] = drawn(network.inputs)
+    if network.open_batch:
+        larger = {
+            name: replace(x, shape=(2 * x.shape[0], *x.shape[1:]))
+            if name in network.open_batch
+            else x
+            for name, x in network.inputs.items()
+        }
+        found[SPARE] = drawn(larger)
+    return found
 
 
 def changes(

@@ -108,7 +108,9 @@ def test_powers_of_two_keep_every_bit(image):
 
 def test_open_batches_stay_open(tmp_path):
     model = mlp()
-    pc.rescale_onnx(model)
+    report = pc.rescale_onnx(model)
+    assert report.verification.runs == ("random inputs", "random inputs, twice as many")
+    assert pc.rescale_onnx(mlp(batch=2)).verification.runs == ("random inputs",)
     for n in (1, 7):
         x = np.random.default_rng(n).standard_normal((n, 4)).astype(np.float32)
         assert moved(mlp(), model, {"x": x}) <= 1e-5
@@ -137,6 +139,26 @@ def test_external_data_metadata_and_permissions_survive(tmp_path, image):
     assert main(["rescale", str(path), "--in-place"]) == 0
     assert (tmp_path / "net.data").read_bytes() == data
     assert onnx.load(path) == onnx.load(out)
+
+
+def test_a_batch_that_is_open_in_name_only():
+    """The reshape holds the size; verification then does without the other size."""
+    model = graph(
+        [
+            node("Gemm", "x w1 b1", "h1", transB=1),
+            node("Relu", "h1", "r1"),
+            node("Reshape", "r1 shape", "r2"),
+            node("MatMul", "r2 w2", "y"),
+        ],
+        [
+            *weights(w1=(6, 4), b1=(6,), w2=(6, 3)),
+            numpy_helper.from_array(np.array([1, 6]), "shape"),
+        ],
+        {"x": ("N", 4)},
+        {"y": ("N", 3)},
+    )
+    report = pc.rescale_onnx(model)
+    assert report.neurons == 6 and report.verification.runs == ("random inputs",)
 
 
 def test_typed_and_half_precision_initialisers():
