@@ -15,6 +15,7 @@ namespace pathcond::cuda {
 
 inline void check(cudaError_t error, const char* action) {
   if (error == cudaSuccess) return;
+  cudaGetLastError();  // the next launch is not to be blamed for it
   throw DeviceError(std::string(action) + ": " + cudaGetErrorString(error));
 }
 
@@ -56,9 +57,11 @@ class DeviceMachine {
   void* device(std::size_t bytes) { return device_.take(bytes); }
   void* host(std::size_t bytes) { return host_.take(bytes); }
   void upload(void* to, const void* from, std::size_t bytes) const {
+    if (bytes == 0) return;  // there may be no memory to name
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying to it");
   }
   void download(void* to, const void* from, std::size_t bytes) const {
+    if (bytes == 0) return;
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDeviceToHost, stream_), "copying from it");
   }
   void wait() const { check(cudaStreamSynchronize(stream_), "waiting for the device"); }

@@ -26,10 +26,10 @@ class HostMachine {
   }
   void* device(std::size_t bytes) { return device_.take(bytes); }
   void* host(std::size_t bytes) { return host_.take(bytes); }
-  void upload(void* to, const void* from, std::size_t bytes) const { std::memcpy(to, from, bytes); }
-  void download(void* to, const void* from, std::size_t bytes) const {
-    std::memcpy(to, from, bytes);
+  void upload(void* to, const void* from, std::size_t bytes) const {
+    if (bytes > 0) std::memcpy(to, from, bytes);
   }
+  void download(void* to, const void* from, std::size_t bytes) const { upload(to, from, bytes); }
   void wait() { ++waits_; }
   /// How often the host has waited for a device.
   std::int64_t waits() const { return waits_; }

@@ -122,7 +122,7 @@ struct LevelStepKernel {
 /// the next, by one thread.
 struct TurnsKernel {
   struct Shared {
-    double total, worst;
+    double total;
     bool taken;
   };
 
