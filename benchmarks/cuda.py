@@ -1,8 +1,9 @@
 """``python -m benchmarks.cuda``: everything that needs a CUDA device, in one command.
 
-Runs the tests marked ``cuda``, again under compute-sanitizer (memcheck, racecheck, synccheck) where
-that is installed, measures, and writes ``results/cuda.json`` with the device's name and the date.
-Nothing is written unless all tests pass. Without a device it says so and does nothing.
+Installs the package again where it was built without CUDA and nvcc is there; runs the tests marked
+``cuda``, again under compute-sanitizer (memcheck, racecheck, synccheck) where that is installed,
+measures, and writes ``results/cuda.json`` with the device's name and the date. Nothing is written
+unless all tests pass. Without a device it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import datetime
 import json
 import os
+import shlex
 import shutil
 import statistics
 import subprocess
@@ -32,21 +34,32 @@ HERE = Path(__file__).parent
 DEVICE = "cuda"
 REPEATS = 11
 SMALL = "every_kind or biases or one_neuron or errors or absorbed or mlp or sweeps or columns"
+INSTALL = ["pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
 REMEDY = {
-    "not built": "install it where nvcc is in PATH: pip install -e '.[torch,test]' "
-    "-C cmake.define.PATHCOND_CUDA=ON"
+    "not built": "nvcc is neither in PATH nor in $CUDA_HOME/bin; once it is, run this again, or "
+    + shlex.join(INSTALL)
 }
+SANITIZERS = {
+    # torch asks the driver for more than it has, and copes; all that our calls return is checked.
+    "memcheck": ["--report-api-errors", "no"],
+    "racecheck": [],
+    "synccheck": [],
+}
+OURS = ["--kernel-regex", "kns=run_kernel"]
+"""All kernels of this package, none of torch's."""
 Facts = dict[str, Any]
 
 if TYPE_CHECKING:
     from torch import nn
 
 
-def main() -> int:
-    """Test, measure, write; the exit status of the tests."""
+def main(*, build: bool = True) -> int:
+    """Build if that is wanting, test, measure, write; the exit status of the build or the tests."""
     state, detail = _core.cuda_status()
     import torch
 
+    if build and state == "not built" and torch.cuda.is_available() and (nvcc := tool("nvcc")):
+        return built(nvcc)
     if state == "ready" and not torch.cuda.is_available():
         state, detail = "torch sees none", f"torch {torch.__version__}"
     if state != "ready":
@@ -82,18 +95,36 @@ def main() -> int:
     return 0
 
 
+def tool(name: str) -> str | None:
+    """Where a tool of the CUDA toolkit is."""
+    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin"
+    return shutil.which(name) or shutil.which(name, path=str(toolkit))
+
+
+def built(nvcc: str) -> int:
+    """Installs with the backend, then does all else in a new process; its exit status."""
+    again = "import sys; from benchmarks.cuda import main; sys.exit(main(build=False))"
+    for arguments in (["-m", *INSTALL], ["-c", again]):
+        done = subprocess.run(
+            [sys.executable, *arguments],
+            cwd=HERE.parent,
+            env={**os.environ, "CUDACXX": nvcc},
+            check=False,
+        )
+        if done.returncode != 0:
+            return done.returncode
+    return 0
+
+
 def checked() -> tuple[Facts, bool]:
     """What became of the tests, plain and under compute-sanitizer, and whether any failed."""
     pytest = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
     runs = {"plain": pytest}
-    toolkit = Path(os.environ.get("CUDA_HOME", "/usr/local/cuda")) / "bin"
-    sanitizer = shutil.which("compute-sanitizer") or shutil.which(
-        "compute-sanitizer", path=str(toolkit)
-    )
-    for tool in ("memcheck", "racecheck", "synccheck"):
+    sanitizer = tool("compute-sanitizer")
+    for name, options in SANITIZERS.items():
         if sanitizer:
-            command = [sanitizer, "--tool", tool, "--error-exitcode", "9"]
-            runs[tool] = [*command, *pytest, "-k", SMALL]
+            command = [sanitizer, "--tool", name, "--error-exitcode", "9", *options, *OURS]
+            runs[name] = [*command, *pytest, "-k", SMALL]
     found: Facts = {} if sanitizer else {"compute-sanitizer": "not found"}
     failed = False
     # Every piece of memory an allocation of its own, so that none hides behind another.
