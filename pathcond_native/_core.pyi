@@ -68,7 +68,7 @@ def build_info() -> dict[str, typing.Any]:
     How this module was compiled and what it runs on.
     """
 
-def cuda_status() -> tuple[str, str]:
+def cuda_status(device: typing.SupportsInt | typing.SupportsIndex = 0) -> tuple[str, str]:
     """
     What stands between this build and a CUDA device, and details. Asks the driver; creates no context.
     """

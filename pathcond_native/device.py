@@ -149,12 +149,13 @@ def _dtype(x: DeviceArray) -> str:
 def _solve(
     source: Any, first: DeviceArray, options: dict[str, Any], *, stacklevel: int
 ) -> _core.Solution | None:
-    state, detail = _status()
+    package = package_of(first)
+    device, stream = package.device_and_stream(first)
+    state, detail = _status(device)
     if state != "ready":
         reason = f"CUDA: {state}" + (f", {detail}" if detail else "")
         warnings.warn(f"g is copied from its device to the host ({reason})", stacklevel=stacklevel)
         return None
-    package = package_of(first)
     memory: list[object] = []  # lives as long as the solve
 
     def allocate(size: int, device: bool) -> int:
@@ -162,8 +163,10 @@ def _solve(
         memory.append(owner)
         return address
 
-    device, stream = package.device_and_stream(first)
     try:
-        return _core.solve_on_device(source, allocate, device=device, stream=stream, **options)
+        with package.current(first):
+            return _core.solve_on_device(source, allocate, device=device, stream=stream, **options)
     except _core.DeviceError as error:
         raise DeviceError(str(error)) from None
+    finally:
+        memory.clear()  # an exception keeps this frame

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from importlib import import_module
 from typing import Any, Protocol
 
@@ -58,6 +59,9 @@ class Package(Protocol):
     def device_and_stream(self, x: DeviceArray) -> tuple[int, int]:
         """The array's device, and the address of the current stream there."""
 
+    def current(self, x: DeviceArray) -> AbstractContextManager[object]:
+        """Makes the array's device the current one, without a context on any other."""
+
     def allocate(self, like: DeviceArray, size: int, device: bool) -> tuple[object, int]:
         """Bytes on the array's device, or on the host for copies: who owns them, and where."""
 
@@ -98,6 +102,10 @@ class _Torch:
     def device_and_stream(self, x: DeviceArray) -> tuple[int, int]:
         stream = sys.modules["torch"].cuda.current_stream(x.device)
         return int(stream.device_index), int(stream.cuda_stream)
+
+    def current(self, x: DeviceArray) -> AbstractContextManager[object]:
+        device: AbstractContextManager[object] = sys.modules["torch"].cuda.device(x.device)
+        return device
 
     def allocate(self, like: DeviceArray, size: int, device: bool) -> tuple[object, int]:
         torch = sys.modules["torch"]
@@ -142,9 +150,10 @@ class _Torch:
 
 class _CuPy:
     def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, DeviceFramework]:
-        if g.dtype.kind not in "biuf":
+        known = ("float32", "float64", "bfloat16")  # the last of ml_dtypes, to NumPy of no kind
+        if g.dtype.kind not in "biuf" and g.dtype.name not in known:
             raise InvalidInputError(f"{name}: expected real numbers, got dtype {g.dtype}")
-        if g.dtype not in (np.float32, np.float64):
+        if g.dtype.name not in known:
             g = g.astype(np.float32 if g.dtype == np.float16 else np.float64)
         return g, CuPy(g.device.id)
 
@@ -168,6 +177,10 @@ class _CuPy:
         with cuda.Device(x.device.id):
             return int(x.device.id), int(cuda.get_current_stream().ptr)
 
+    def current(self, x: DeviceArray) -> AbstractContextManager[object]:
+        device: AbstractContextManager[object] = sys.modules["cupy"].cuda.Device(x.device.id)
+        return device
+
     def allocate(self, like: DeviceArray, size: int, device: bool) -> tuple[object, int]:
         cuda = sys.modules["cupy"].cuda
         try:
@@ -181,7 +194,8 @@ class _CuPy:
         if B.ndim != 2:
             return None
         if isinstance(B, sys.modules["cupy"].ndarray):
-            B = import_module("cupyx.scipy.sparse").csc_matrix(B)
+            floating = B.astype(np.promote_types(B.dtype, np.float32), copy=False)
+            B = import_module("cupyx.scipy.sparse").csc_matrix(floating)  # which has no integers
         B = B.tocsc()
         values = B.data
         kinds = ((B.indptr, "iu"), (B.indices, "iu"), (values, "biuf"))

@@ -150,6 +150,8 @@ const char* name(cuda::State state) {
       return "driver too old";
     case cuda::State::no_device:
       return "no device";
+    case cuda::State::device_too_old:
+      return "device too old";
     case cuda::State::failed:
       return "failed";
     case cuda::State::ready:
@@ -166,8 +168,7 @@ void bind_device(py::module_& module) {
              "device"_a, "stream"_a, "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a,
              "max_scale"_a, "threads"_a, "callback"_a,
              "As solve_panels or solve, for tensors of g, or B and g, on a CUDA device; None where "
-             "only the "
-             "host can solve it.");
+             "only the host can solve it.");
   module.def(
       "solve_emulated", &solve_emulated, "source"_a, "allocate"_a, py::kw_only(), "descending"_a,
       "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a,
@@ -176,10 +177,11 @@ void bind_device(py::module_& module) {
       "often the host would have waited for a device.");
   module.def(
       "cuda_status",
-      [] {
-        const auto [state, detail] = cuda::status();
+      [](int device) {
+        const auto [state, detail] = cuda::status(device);
         return std::pair(std::string(name(state)), detail);
       },
+      "device"_a = 0,
       "What stands between this build and a CUDA device, and details. Asks the driver; creates no "
       "context.");
 }

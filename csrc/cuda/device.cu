@@ -1,5 +1,6 @@
 #include <cuda_runtime.h>
 
+#include <algorithm>
 #include <string>
 
 #include "cuda/device_machine.cuh"
@@ -9,13 +10,17 @@
 namespace pathcond::cuda {
 namespace {
 
-std::string version(int number) {
-  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+/// The least that kernels of this build run on, as 10 major + minor compute capability.
+constexpr int kOldestDevice = std::min({__CUDA_ARCH_LIST__}) / 10;
+
+std::string dotted(int major, int minor) {
+  return std::to_string(major) + "." + std::to_string(minor);
 }
+std::string version(int number) { return dotted(number / 1000, number % 1000 / 10); }
 
 }  // namespace
 
-Status status() {
+Status status(int device) {
   int driver = 0, devices = 0;
   if (cudaDriverGetVersion(&driver) != cudaSuccess || driver == 0) return {State::no_driver, ""};
   const cudaError_t error = cudaGetDeviceCount(&devices);
@@ -27,8 +32,15 @@ Status status() {
     return {State::no_device, ""};
   if (error != cudaSuccess) return {State::failed, cudaGetErrorString(error)};
   cudaDeviceProp properties;
-  if (const auto failed = cudaGetDeviceProperties(&properties, 0); failed != cudaSuccess)
+  if (const auto failed = cudaGetDeviceProperties(&properties, device); failed != cudaSuccess) {
+    cudaGetLastError();
     return {State::failed, cudaGetErrorString(failed)};
+  }
+  if (10 * properties.major + properties.minor < kOldestDevice)
+    return {State::device_too_old, std::string(properties.name) + " has compute capability " +
+                                       dotted(properties.major, properties.minor) +
+                                       ", this build needs " +
+                                       dotted(kOldestDevice / 10, kOldestDevice % 10)};
   return {State::ready, properties.name};
 }
 

@@ -5,7 +5,7 @@
 
 namespace pathcond::cuda {
 
-Status status() { return {State::not_built, ""}; }
+Status status(int) { return {State::not_built, ""}; }
 
 std::optional<Solution> solve(const DeviceProblem&, const Stream&, const Memory&, const Options&) {
   throw DeviceError("this build of pathcond_native has no CUDA code");

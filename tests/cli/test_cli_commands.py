@@ -84,6 +84,7 @@ def test_info_says_what_is_installed():
         (("no driver", ""), "built in, but no driver"),
         (("driver too old", "it has 11.0"), "built in, but driver too old: it has 11.0"),
         (("no device", ""), "built in, but no device"),
+        (("device too old", "T4 has 7.5"), "built in, but device too old: T4 has 7.5"),
         (("ready", "NVIDIA H100"), "NVIDIA H100"),
     ],
 )

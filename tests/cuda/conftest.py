@@ -2,7 +2,9 @@
 
 import sys
 import types
+import weakref
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -42,6 +44,8 @@ class Emulation:
     """How often the host waited in the last solve."""
     allocations: list[bool] = field(default_factory=list)
     """Pieces of memory, whether on the device."""
+    pieces: list[weakref.ref] = field(default_factory=list)
+    """The same, for as long as they are held."""
 
 
 @pytest.fixture
@@ -70,13 +74,15 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
         if state.bytes_left < 0:
             raise DeviceMemoryError(f"{size} bytes")
         memory = np.full(size, 0xFF, np.uint8)  # doubles are NaN until they are written
+        state.pieces.append(weakref.ref(memory))
         return memory, memory.ctypes.data
 
-    monkeypatch.setattr(device, "_status", lambda: ("ready", "the host"))
+    monkeypatch.setattr(device, "_status", lambda _: ("ready", "the host"))
     monkeypatch.setattr(_core, "solve_on_device", solve)
     for package in (device_arrays._Torch, device_arrays._CuPy):
         monkeypatch.setattr(package, "allocate", allocate)
         monkeypatch.setattr(package, "device_and_stream", lambda self, x: (0, 0))
+        monkeypatch.setattr(package, "current", lambda self, x: nullcontext())
     for module in (
         device_arrays,
         result,
@@ -154,6 +160,11 @@ class FakeCuPy(types.ModuleType):
                 return types.SimpleNamespace(ptr=self.__array_interface__["data"][0])
 
         class CscMatrix(sp.csc_array):
+            def __init__(self, source, **options):
+                if isinstance(source, NdArray) and source.dtype.char not in "?fdFD":
+                    raise ValueError("Only bool, float32, float64, ... are supported")
+                super().__init__(source, **options)
+
             @property
             def ndim(self):
                 return 2

@@ -95,21 +95,37 @@ def test_what_the_host_solves(emulated):
 def test_a_device_that_cannot_be_used_is_said(monkeypatch):
     graph = some_graph()
     g = some_weights(graph)
-    monkeypatch.setattr(device, "_status", lambda: ("driver too old", "it supports CUDA 11.0"))
+    asked = []
+
+    def status(number):
+        asked.append(number)
+        return "device too old", "Tesla T4 has compute capability 7.5"
+
+    monkeypatch.setattr(device, "_status", status)
+    monkeypatch.setattr(device_arrays._Torch, "device_and_stream", lambda self, x: (1, 0))
     for module in (device_arrays, solver, structured):
         monkeypatch.setattr(module, "on_device", lambda x: isinstance(x, torch.Tensor))
     matrix = torch.from_numpy(graph.incidence().toarray())
     for B in (graph, matrix):
-        with pytest.warns(UserWarning, match="driver too old, it supports") as warned:
+        with pytest.warns(UserWarning, match="device too old, Tesla T4 has") as warned:
             result = pc.solve(B, g)
         assert warned[0].filename == __file__
         expected = pc.solve(B.numpy() if B is matrix else B, g.numpy())
         assert np.array_equal(result.u.numpy(), expected.u)
+    assert asked == [1, 1], "the device of g, not the first"
 
 
 def test_without_a_device_there_is_an_error_not_a_crash():
     state, _ = _core.cuda_status()
-    assert state in ("not built", "no driver", "driver too old", "no device", "failed", "ready")
+    assert state in (
+        "not built",
+        "no driver",
+        "driver too old",
+        "no device",
+        "device too old",
+        "failed",
+        "ready",
+    )
     if state == "ready":
         pytest.skip("there is a device")
     options = {"method": "auto", "linear": True, "tolerance": None, "max_sweeps": None, "u0": []}
@@ -175,6 +191,17 @@ def test_too_little_memory_leaves_everything_untouched(emulated, model):
     assert pc.rescale_(model, EXAMPLE).neurons
 
 
+def test_an_exception_holds_no_memory(emulated):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    graph = some_graph()
+    with pytest.raises(KeyboardInterrupt) as caught:
+        pc.solve(graph, some_weights(graph), callback=interrupt)
+    assert caught.tb and emulated.pieces
+    assert all(piece() is None for piece in emulated.pieces)
+
+
 def test_memory_beside_g(emulated):
     """Merged weights, a few percent of that for sums over tiles, and numbers per neuron."""
     n = 400
@@ -206,6 +233,11 @@ def test_cupy_arrays(cupy, play):
     assert np.abs(pc.solve(graph, parts).u.get() - expected.u).max() <= 1e-5
     counts = cupy.asarray(np.arange(1, len(g) + 1))
     assert pc.solve(graph, counts).converged
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16  # comes with JAX
+    rounded = g.astype(bfloat16)
+    found = pc.solve(graph, cupy.asarray(rounded))
+    assert state.calls[-1]["dtype"] == "bfloat16"
+    assert np.abs(found.u.get() - pc.solve(graph, rounded.astype(float)).u).max() <= 1e-10
     with pytest.raises(pc.InvalidInputError, match="real numbers"):
         pc.solve(graph, cupy.asarray(g.astype(complex)))
     with pytest.raises(pc.InvalidInputError, match=r"g\[0\] on CuPy device 0, g\[1\] on the host"):

@@ -1,5 +1,8 @@
 """A matrix B and g on a device, the device played by the host."""
 
+import sys
+import types
+
 import numpy as np
 import problems
 import pytest
@@ -176,6 +179,31 @@ def test_cupy_matrices(cupy, play):
         assert np.abs(np.asarray(result.u) - expected.u).max() <= SAME
         assert np.allclose(result.v, graph.incidence() @ np.asarray(result.u))
     assert state.solved == 3
+
+
+@pytest.mark.parametrize("dtype", [np.bool_, np.int8, np.int64, np.float16, np.float32])
+def test_dense_matrices_of_cupy(dtype, cupy, play, monkeypatch):
+    """Whose sparse matrices hold no integers."""
+    sparse = types.ModuleType("cupyx.scipy.sparse")
+    sparse.csc_matrix = cupy.csc_matrix
+    monkeypatch.setitem(sys.modules, "cupyx.scipy.sparse", sparse)
+    B = np.zeros((20, 4), dtype)
+    for neuron in range(4):
+        B[5 * neuron : 5 * neuron + 5, neuron] = 1 if dtype == np.bool_ else -1
+    g = np.arange(1.0, 21.0)
+    state = play(lambda x: isinstance(x, cupy.ndarray))
+    found = pc.solve(cupy.asarray(B), cupy.asarray(g))
+    assert state.solved == 1
+    assert np.abs(np.asarray(found.u) - pc.solve(B, g).u).max() <= SAME
+
+
+@pytest.mark.parametrize("shape", [(0, 0), (0, 3), (4, 0)])
+def test_matrices_of_nothing(shape, emulated):
+    B, g = torch.zeros(shape), torch.ones(shape[0])
+    found, expected = pc.solve(B, g), pc.solve(B.numpy(), g.numpy())
+    assert emulated.solved == 1
+    assert found.status == expected.status and found.objective == expected.objective
+    assert found.u.tolist() == expected.u.tolist() and found.v.tolist() == expected.v.tolist()
 
 
 def test_matrices_and_weights_on_two_devices(emulated, monkeypatch):
