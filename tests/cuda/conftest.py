@@ -38,6 +38,8 @@ class Emulation:
     refused: int = 0
     largest: int = 0
     """Bytes of the largest piece of memory."""
+    on_host: int = 0
+    """Bytes of all memory for copies to and from the host."""
     bytes_left: float = float("inf")
     calls: list[dict] = field(default_factory=list)
     waits: int = 0
@@ -69,6 +71,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
 
     def allocate(self, like, size, device):
         state.largest = max(state.largest, size)
+        state.on_host += 0 if device else size
         state.allocations.append(device)
         state.bytes_left -= size
         if state.bytes_left < 0:

@@ -216,6 +216,7 @@ def test_memory_beside_g(emulated):
     )
     pc.solve(graph, some_weights(graph).float())
     assert emulated.largest <= 1.04 * 8 * n * n + 400 * 2 * n
+    assert emulated.on_host <= 400 * 2 * n, "numbers per neuron"
 
 
 def test_cupy_arrays(cupy, play):
