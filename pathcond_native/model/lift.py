@@ -156,11 +156,12 @@ class Lift:
                 here keeps it. Parameters that no path goes through are left out.
         """
         self._ready = ready
-        for number, step in enumerate(self._program.steps):
-            static = all(self.is_static(v) for v in step.outputs)
-            if not static and number not in self._graph.partition.ended:
-                self._lifted.update(self._results(step))
-        self.tape.backward(self._weighted_outputs())
+        with torch.autocast(self.device.type, enabled=False):  # would round float32 to bfloat16
+            for number, step in enumerate(self._program.steps):
+                static = all(self.is_static(v) for v in step.outputs)
+                if not static and number not in self._graph.partition.ended:
+                    self._lifted.update(self._results(step))
+            self.tape.backward(self._weighted_outputs())
 
     def _weighted_outputs(self) -> list[tuple[Scaled, float]]:
         """Every output with the number of entries that each stored one stands for.

@@ -151,6 +151,20 @@ def test_where_it_is_not_used(monkeypatch):
     np.testing.assert_array_equal(found, exact(small, graph))
 
 
+def test_autocasting_does_not_apply(used):
+    """It would round every product to bfloat16, without a word."""
+    model, x = mlp(4, 50, 30, 3), torch.ones(1, 4)
+    graph = pc.trace(model, x)
+    expected = flat(module.reduced_diag_g(model, graph))
+    whole = pc.diag_g(model, x, graph=graph, dtype=torch.float32)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = flat(module.reduced_diag_g(model, graph))
+        assert torch.equal(pc.diag_g(model, x, graph=graph, dtype=torch.float32), whole)
+        assert torch.is_autocast_enabled("cpu"), "as it was"
+    assert set(used) == {torch.float32}
+    np.testing.assert_array_equal(found, expected)
+
+
 def test_a_large_model_is_rescaled_so():
     """A million parameters and more: at the optimum to what rounding its parameters allows."""
     model, x = mlp(600, 900, 600, 10), torch.randn(2, 600)
