@@ -53,7 +53,7 @@ def kept(model: nn.Module, moving: Iterable[Tensor] = ()) -> Iterator[None]:
     parameters = [(x, x.requires_grad, x.grad) for x in model.parameters()]
     tensors = [(x, x.detach().clone()) for x in _tensors(model, modules, moving)]
     try:
-        with _random_state_kept(model):
+        with _random_state_kept(model), _nothing_cast_before():
             yield
     finally:
         for holder, entries in attributes:
@@ -128,6 +128,18 @@ def _tensors(model: nn.Module, modules: list[nn.Module], moving: Iterable[Tensor
 
 def _memory(x: Tensor) -> object:
     return x.untyped_storage()._cdata if x.layout == torch.strided else id(x)
+
+
+@contextmanager
+def _nothing_cast_before() -> Iterator[None]:
+    """Inside autocast, no run meets parameters as an earlier one had cast them."""
+    enabled = torch.is_autocast_cache_enabled()
+    torch.set_autocast_cache_enabled(False)
+    try:
+        yield
+    finally:
+        torch.set_autocast_cache_enabled(enabled)
+        torch.clear_autocast_cache()
 
 
 @contextmanager

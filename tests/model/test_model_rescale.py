@@ -278,3 +278,18 @@ def test_the_proof_leaves_the_originals_alone(monkeypatch, bits):
     with pytest.raises(VerificationError, match="rescaling changed output"):
         rescale_(model, x)
     assert bits(model) == before
+
+
+def test_inside_autocast():
+    """It keeps the weights that it has cast: the old network would be verified against itself."""
+    torch.manual_seed(0)
+    model, inputs = mlp(6, 40, 30, 5), torch.randn(8, 6)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        model(inputs)
+        report = rescale_(model, inputs)
+        assert 0 < report.verification.max_relative_error <= 0.1
+        within = model(inputs)
+        within.sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        assert torch.equal(model(inputs), within)
