@@ -39,8 +39,8 @@ def diag_g(
         model: the network; neither it nor its parameters' gradients are changed.
         example_inputs: as for `trace`. Their values do not matter, and neither does the batch size
             as long as the model treats samples independently.
-        dtype: of the computation and of the result: torch.float64 or torch.float32. Autocasting
-            does not apply, but what torch is told about float32 products does (TF32 on GPUs).
+        dtype: of the computation and of the result: torch.float64 or torch.float32. Neither
+            autocasting nor reduced precision of float32 products (TF32 on GPUs) applies.
         graph: what `trace(model, example_inputs)` returned, to save tracing again.
 
     Returns:

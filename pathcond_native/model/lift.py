@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from ..engine.graph import RescalingGraph
 from . import compressed
+from .precision import full_precision
 from .program import Program, Step, Value
 from .repeats import in_full
 from .rules import RULES
@@ -156,7 +157,7 @@ class Lift:
                 here keeps it. Parameters that no path goes through are left out.
         """
         self._ready = ready
-        with torch.autocast(self.device.type, enabled=False):  # would round float32 to bfloat16
+        with full_precision(), torch.autocast(self.device.type, enabled=False):
             for number, step in enumerate(self._program.steps):
                 static = all(self.is_static(v) for v in step.outputs)
                 if not static and number not in self._graph.partition.ended:

@@ -16,6 +16,7 @@ from ..engine.tolerance import TOLERANCE as _TOLERANCE
 from ..errors import InvalidInputError, VerificationError
 from ..memory import ran_out
 from .inputs import Call, mode
+from .precision import full_precision
 from .state import same_bits
 
 __all__ = [
@@ -134,7 +135,8 @@ def observe(model: nn.Module, wanted: Iterable[Run]) -> list[Observation]:
         if run.spare and any(run.training == made.training for made in found):
             continue
         try:
-            outputs = _run(model, run)
+            with full_precision():
+                outputs = _run(model, run)
         except Exception as error:
             if ran_out(error):
                 raise
