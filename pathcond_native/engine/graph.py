@@ -83,12 +83,6 @@ class RescalingGraph:
             for start, size in zip(starts, sizes, strict=True)
         )
 
-    @property
-    def normalises(self) -> bool:
-        """Whether the model holds batch statistics, so that training mode is another function."""
-        names = {step.name for step in self.program.steps}
-        return any("batch_norm" in name or "instance_norm" in name for name in names)
-
     def incidence(self) -> csc_array:
         """The matrix B of arXiv 2602.19799, with +1 where a parameter leaves a neuron.
 
