@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+from scipy.sparse import csc_array
 
 import pathcond_native as pc
 from pathcond_native import _core
@@ -33,7 +34,9 @@ from .synthetic import NONE, Tensor, Tensors, chain
 HERE = Path(__file__).parent
 DEVICE = "cuda"
 REPEATS = 11
-SMALL = "every_kind or biases or one_neuron or errors or absorbed or mlp or sweeps or columns"
+SMALL = (
+    "every_kind or biases or one_neuron or errors or absorbed or mlp or sweeps or columns or rows"
+)
 INSTALL = ["pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
 REMEDY = {
     "not built": "nvcc is neither in PATH nor in $CUDA_HOME/bin; once it is, run this again, or "
@@ -85,7 +88,8 @@ def main(*, build: bool = True) -> int:
             for kind, build in KINDS.items()
             for dtype in ("float32", "float64")
         ],
-        "columns": columns(layers(640, 5, (3, 3)), bandwidth),
+        "columns": columns(layers(640, 5, (3, 3)).incidence(), bandwidth),
+        "shuffled rows": columns(shuffled(layers(640, 5, (3, 3)).incidence()), bandwidth),
         "levels": [levels(chain(256, 51), method) for method in ("auto", "cd")],
         "resnet50": rescaling(resnet50(), (1, 3, 224, 224)),
     }
@@ -219,11 +223,18 @@ def merge(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
     }
 
 
-def columns(graph: Tensors, bandwidth: float) -> Facts:
+def shuffled(B: csc_array) -> csc_array:
+    """The rows in no order, so that they have to be sorted."""
+    order = np.random.default_rng(0).permutation(B.shape[0]).astype(B.indices.dtype)
+    mixed = csc_array((B.data.copy(), order[B.indices], B.indptr), B.shape)
+    mixed.sort_indices()
+    return mixed
+
+
+def columns(B: csc_array, bandwidth: float) -> Facts:
     """Time to merge a matrix B, beside the time in which the device copies as many bytes."""
     import torch
 
-    B = graph.incidence()
     parts = [torch.from_numpy(x).to(DEVICE) for x in (B.indptr, B.indices, B.data)]
     matrix = torch.sparse_csc_tensor(*parts, size=B.shape, check_invariants=False)
     g = torch.rand(B.shape[0], device=DEVICE) + 0.5

@@ -123,8 +123,10 @@ def solve_by_columns(
 ) -> _core.Solution | None:
     """The solution by columns of B; None where only the host can find it.
 
-    That is: where B is not made of linear layers and convolutions whose rows stand in row-major
-    order, parameter by parameter, and as for `solve_on_device`.
+    That is: where a row of B has other values than -1, 0, +1 or two of one sign, where B or g is
+    invalid, and, with a warning, where this build cannot use the device. Merged weights are brought
+    to the host where neurons form too many groups, or come too far apart, for steps of many
+    neurons, and as for `solve_on_device`.
 
     Raises:
         As `solve_on_device`.

@@ -68,9 +68,9 @@ def solve(
             kernel, all inputs of a first layer) and dropped before the next is asked for; of those
             in which no rows are equal, or an entry is 0, a copy in float64 is kept. On a CUDA
             device, torch or CuPy, g stays where it is (of an iterator's arrays, copies there) and
-            work is queued on the current stream, if B is a `RescalingGraph`, or a matrix on the
-            same device whose rows are linear layers and convolutions one after the other, in
-            row-major order; else, and where only B can tell, g is copied to the host.
+            work is queued on the current stream, if B is a `RescalingGraph`, or a matrix of -1, 0
+            and +1 on the same device with at most one of each sign per row; else, and where only B
+            can tell what a graph does, g is copied to the host.
         criterion: "pathcond": F. "enorm" (Stock et al., arXiv 1902.10416): minimise
             N(u) = sum_i g_i exp(-(B u)_i) instead, the sum of squares after the rescaling if g
             holds the squares of the parameters. `objective` and `history` are then N, gradients

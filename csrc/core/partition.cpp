@@ -10,9 +10,6 @@
 namespace pathcond {
 namespace {
 
-/// The coarse step factors a sparse matrix with one unknown per coarse group: cheap next to a sweep
-/// up to this many groups, as long as each is linked to a few others only.
-constexpr std::int32_t kMaxGroups = 1024;
 constexpr std::int64_t kMaxLinksPerGroup = 16;
 /// Links between coarse groups of a problem without levels may be dense.
 constexpr std::int32_t kMaxDenseGroups = 256;
@@ -39,11 +36,9 @@ std::int32_t count(const std::vector<std::int32_t>& id) {
   return id.empty() ? 0 : 1 + *std::max_element(id.begin(), id.end());
 }
 
-/// Neurons that leave to the same and are entered from the same neurons. Two such never share a
-/// row: the arc between them would make each a neighbour of itself.
-std::vector<std::int32_t> twins(const PairProblem& problem) {
+std::vector<TwinKey> twin_keys(const PairProblem& problem) {
   const auto H = static_cast<std::size_t>(problem.neurons);
-  std::vector<std::array<std::uint64_t, 2>> key(H, {0, 0});
+  std::vector<TwinKey> key(H, {0, 0});
   std::vector<std::uint64_t> name(H);
   for (std::size_t h = 0; h < H; ++h) name[h] = hash_bits(h);
   for (std::size_t b = 0; b < H; ++b) {
@@ -56,7 +51,7 @@ std::vector<std::int32_t> twins(const PairProblem& problem) {
     key[b][1] += predecessors + (problem.enter_only[b] > 0 ? 1 : 0);
     key[b][0] += problem.leave_only[b] > 0 ? 1 : 0;
   }
-  return number(key);
+  return key;
 }
 
 Graph listed(const std::vector<std::vector<std::int32_t>>& predecessors) {
@@ -202,6 +197,8 @@ std::vector<std::int32_t> number_groups(const std::vector<std::uint64_t>& keys) 
   return number(keys);
 }
 
+std::vector<std::int32_t> number_groups(const std::vector<TwinKey>& keys) { return number(keys); }
+
 Partition arrange_groups(const std::vector<std::int32_t>& group,
                          const std::vector<std::pair<std::int32_t, std::int32_t>>& arcs) {
   std::vector<std::vector<std::int32_t>> predecessors(static_cast<std::size_t>(count(group)));
@@ -210,7 +207,7 @@ Partition arrange_groups(const std::vector<std::int32_t>& group,
 }
 
 Partition partition(const PairProblem& problem) {
-  const auto group = twins(problem);
+  const auto group = number(twin_keys(problem));
   if (count(group) <= kMaxGroups) {
     auto found = arrange(group, quotient(problem, group));
     if (found.groups() > 0) return found;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <utility>
 #include <vector>
@@ -28,6 +29,18 @@ Partition partition(const PairProblem& problem);
 
 /// Numbers equal keys by first appearance.
 std::vector<std::int32_t> number_groups(const std::vector<std::uint64_t>& keys);
+
+/// The names, hash_bits of their numbers, of the neurons that enter what a neuron leaves, and of
+/// those that leave what it enters, added up; 1 stands for rows that touch no other neuron.
+using TwinKey = std::array<std::uint64_t, 2>;
+
+/// Neurons that leave to the same and are entered from the same neurons, by first appearance. Two
+/// such never share a row: the arc between them would make each a neighbour of itself.
+std::vector<std::int32_t> number_groups(const std::vector<TwinKey>& keys);
+
+/// The coarse step factors a sparse matrix with one unknown per coarse group: cheap next to a sweep
+/// up to this many groups, as long as each is linked to a few others only.
+inline constexpr std::int32_t kMaxGroups = 1024;
 
 /// Arranges given groups, none of which shares a row with itself; rows lead from the first to the
 /// second group of an arc. No groups at all where they are too many and too closely linked.

@@ -27,28 +27,71 @@ Setting setting_of(const Options& options, Monitor& monitor, Stopwatch& watch) {
           Box::of(options.max_scale), monitor, watch};
 }
 
-/// Minimises over a merged problem.
-void solve_merged(Merged merged, std::int32_t neurons, const Options& options, Monitor& monitor,
-                  Stopwatch& watch, Solution& solution) {
-  auto& [ends, blocks, merged_rows, all_positive] = merged.problem;
-  watch.lap("merge");
-  solution.rows = ends.rows;
-  solution.merged_rows = merged_rows;
-  solution.frozen = ends.frozen;
-  solution.u = starting_point(options, static_cast<std::size_t>(neurons));
-  if (!options.linear) std::fill(blocks.degree.begin(), blocks.degree.end(), 0.0);
-  Progress progress(static_cast<double>(solution.rows), ends.log_scale, options.linear,
+/// Fills in what merging tells of a solution of so many rows with g > 0.
+Progress begin(std::int64_t rows, const std::vector<std::uint8_t>& frozen, double log_scale,
+               const Options& options, Solution& solution) {
+  solution.rows = rows;
+  solution.frozen = frozen;
+  solution.u = starting_point(options, frozen.size());
+  Progress progress(static_cast<double>(rows), log_scale, options.linear,
                     options.max_sweeps.value_or(default_max_sweeps(options.method)),
                     options.callback);
-  if (solution.rows == 0) {
-    solution.history = progress.history();
-    return;
-  }
+  if (rows == 0) solution.history = progress.history();
+  return progress;
+}
+
+/// Minimises over a problem merged to blocks.
+void solve_merged(Merged merged, const Options& options, Monitor& monitor, Stopwatch& watch,
+                  Solution& solution) {
+  auto& [ends, blocks, merged_rows, all_positive] = merged.problem;
+  watch.lap("merge");
+  solution.merged_rows = merged_rows;
+  if (!options.linear) std::fill(blocks.degree.begin(), blocks.degree.end(), 0.0);
+  Progress progress = begin(ends.rows, ends.frozen, ends.log_scale, options, solution);
+  if (ends.rows == 0) return;
   const Setting setting = setting_of(options, monitor, watch);
   if (options.method == Method::cd)
     solve_by_cd(std::move(blocks), std::move(merged.weights), setting, progress, solution);
   else
     solve_by_blocks(std::move(blocks), std::move(merged.weights), setting, progress, solution);
+}
+
+/// The same over merged rows.
+void solve_rows(const ColumnProblem& columns, const Setting& setting, Progress& progress,
+                Solution& solution) {
+  solution.merged_rows = std::ssize(columns.weight) + (columns.constant > 0);
+  if (setting.options.method == Method::cd)
+    solve_by_cd(columns, setting, progress, false, solution);
+  else
+    solve_by_columns(columns, setting, progress, solution);
+}
+
+/// The same over pairs: by blocks where their neurons form groups.
+void solve_merged(PairProblem pairs, const Options& options, Monitor& monitor, Stopwatch& watch,
+                  Solution& solution) {
+  const bool in_range = pairs.rows > 0 && pairs.normalise();
+  if (!options.linear) std::fill(pairs.degree.begin(), pairs.degree.end(), 0.0);
+  watch.lap("merge");
+  Progress progress = begin(pairs.rows, pairs.frozen, pairs.log_scale, options, solution);
+  if (pairs.rows == 0) return;
+  const Setting setting = setting_of(options, monitor, watch);
+  if (in_range && options.method != Method::cd) {
+    if (const Partition parts = partition(pairs); parts.groups() > 0) {
+      solution.merged_rows = pairs.pairs();
+      for (std::int32_t h = 0; h < pairs.neurons; ++h)
+        solution.merged_rows += (pairs.leave_only[h] > 0) + (pairs.enter_only[h] > 0);
+      solution.merged_rows += pairs.constant > 0;
+      BlockProblem blocks = build_blocks(pairs, parts);
+      pairs = {};
+      watch.lap("blocks");
+      solve_by_blocks(std::move(blocks), nullptr, setting, progress, solution);
+      return;
+    }
+  }
+  const ColumnProblem columns = to_columns(pairs);
+  pairs = {};
+  watch.lap("columns");
+  solve_rows(columns, setting, progress, solution);
 }
 
 /// lambda = e^(u/2) means nothing beyond; sums over neurons must stay finite.
@@ -122,8 +165,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
     auto merged = merge_panels(panels, options.threads, monitor);
     // The panels do not tell which neurons of a pruned layer have which neighbours.
     if (merged && merged->all_positive) {
-      solve_merged({std::move(*merged), nullptr}, tensors->neurons, options, monitor, watch,
-                   solution);
+      solve_merged(Merged{std::move(*merged), nullptr}, options, monitor, watch, solution);
       return solution;
     }
   }
@@ -137,59 +179,22 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   }
   watch.lap("validate");
 
-  auto pairs = merge_pairs(B, g, summary, options.threads, monitor);
-  std::optional<ColumnProblem> columns;
-  if (!pairs) columns = merge_patterns(B, g, summary, monitor);
-  const bool in_range =
-      summary.positive > 0 &&
-      (pairs ? pairs->normalise()
-             : normalise(columns->constant, columns->log_scale, {&columns->weight}).has_value());
-  if (auto& degree = pairs ? pairs->degree : columns->degree; !options.linear)
-    std::fill(degree.begin(), degree.end(), 0.0);
-  watch.lap("merge");
-
-  solution.rows = summary.positive;
-  solution.frozen = pairs ? pairs->frozen : columns->frozen;
-  solution.u = starting_point(options, static_cast<std::size_t>(B.columns));
-  Progress progress(static_cast<double>(summary.positive),
-                    pairs ? pairs->log_scale : columns->log_scale, options.linear,
-                    options.max_sweeps.value_or(default_max_sweeps(options.method)),
-                    options.callback);
-  if (summary.positive == 0) {
-    solution.history = progress.history();
+  if (auto pairs = merge_pairs(B, g, summary, options.threads, monitor)) {
+    solve_merged(std::move(*pairs), options, monitor, watch, solution);
     return solution;
   }
-
-  const Setting setting = setting_of(options, monitor, watch);
-  if (pairs && options.method != Method::cd) {
-    solution.merged_rows = pairs->pairs();
-    for (std::int32_t h = 0; h < pairs->neurons; ++h)
-      solution.merged_rows += (pairs->leave_only[h] > 0) + (pairs->enter_only[h] > 0);
-    solution.merged_rows += pairs->constant > 0;
-    const Partition parts = in_range ? partition(*pairs) : Partition{};
-    if (parts.groups() > 0) {
-      BlockProblem blocks = build_blocks(*pairs, parts);
-      pairs.reset();
-      watch.lap("blocks");
-      solve_by_blocks(std::move(blocks), nullptr, setting, progress, solution);
-      return solution;
-    }
-  }
-  if (pairs) {
-    columns = to_columns(*pairs);
-    pairs.reset();
-    watch.lap("columns");
-  }
-  solution.merged_rows = std::ssize(columns->weight) + (columns->constant > 0);
-  if (options.method == Method::cd)
-    solve_by_cd(*columns, setting, progress, false, solution);
-  else
-    solve_by_columns(*columns, setting, progress, solution);
+  ColumnProblem columns = merge_patterns(B, g, summary, monitor);
+  if (summary.positive > 0) normalise(columns.constant, columns.log_scale, {&columns.weight});
+  if (!options.linear) std::fill(columns.degree.begin(), columns.degree.end(), 0.0);
+  watch.lap("merge");
+  Progress progress = begin(summary.positive, columns.frozen, columns.log_scale, options, solution);
+  if (summary.positive > 0)
+    solve_rows(columns, setting_of(options, monitor, watch), progress, solution);
   return solution;
 }
 
 std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
-                              const std::function<std::optional<Merged>(Monitor&)>& merge,
+                              const std::function<std::optional<MergedProblem>(Monitor&)>& merge,
                               const Options& options) {
   check(options, rows, neurons, static_cast<std::size_t>(rows));
   Solution solution;
@@ -197,13 +202,15 @@ std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
   Monitor monitor(options.poll);
   auto merged = merge(monitor);
   if (!merged) return std::nullopt;
-  solve_merged(std::move(*merged), neurons, options, monitor, watch, solution);
+  std::visit(
+      [&](auto& problem) { solve_merged(std::move(problem), options, monitor, watch, solution); },
+      *merged);
   return solution;
 }
 
 template <class G>
 std::optional<Solution> solve(const Panels<G>& panels, const Options& options) {
-  const auto merge = [&](Monitor& monitor) -> std::optional<Merged> {
+  const auto merge = [&](Monitor& monitor) -> std::optional<MergedProblem> {
     auto merged = merge_panels(panels, options.threads, monitor);
     if (!merged) return std::nullopt;
     return Merged{std::move(*merged), nullptr};

@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <variant>
 
 #include "core/monitor.hpp"
 #include "core/panels.hpp"
@@ -22,10 +23,13 @@ struct Merged {
   std::unique_ptr<Weights> weights;
 };
 
+/// What a backend merges to: blocks, or pairs whose neurons are yet to be grouped.
+using MergedProblem = std::variant<Merged, PairProblem>;
+
 /// As `solve` from B, for a problem of `rows` rows and `neurons` neurons that a backend merges;
 /// nullopt where it does not.
 std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
-                              const std::function<std::optional<Merged>(Monitor&)>& merge,
+                              const std::function<std::optional<MergedProblem>(Monitor&)>& merge,
                               const Options& options);
 
 /// As `solve` from B, from tensors in its place. nullopt where only B itself serves, see

@@ -9,6 +9,10 @@ class DeviceLane {
  public:
   __device__ std::int64_t block() const { return blockIdx.x; }
 
+  __device__ static void add(std::uint64_t& to, std::uint64_t number) {
+    atomicAdd(reinterpret_cast<unsigned long long*>(&to), number);
+  }
+
   template <class Work>
   __device__ void for_each(int n, const Work& f) const {
     for (int i = static_cast<int>(threadIdx.x); i < n; i += kThreads) f(i);

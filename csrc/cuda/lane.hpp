@@ -2,6 +2,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <type_traits>
 #include <vector>
 
@@ -9,8 +10,9 @@
 
 /// What kernel bodies are written against: one block of threads, in steps that end with a barrier.
 /// The same bodies are compiled for a device (`device_lane.cuh`) and for the host, where a block is
-/// a plain loop. Nothing is added by more than one thread, and every order of addition is fixed by
-/// sizes alone: results depend neither on the schedule nor on the machine.
+/// a plain loop. Nothing but whole numbers is added to by more than one thread, and every other
+/// order of addition is fixed by sizes alone: results depend neither on the schedule nor on the
+/// machine.
 namespace pathcond::cuda {
 
 inline constexpr int kThreads = 256;  ///< of a block
@@ -23,6 +25,9 @@ class HostLane {
   HostLane(std::int64_t block, bool descending) : block_(block), descending_(descending) {}
 
   std::int64_t block() const { return block_; }
+
+  /// Adds a whole number, modulo 2^64, where any thread of any block may add.
+  static void add(std::uint64_t& to, std::uint64_t number) { to += number; }
 
   /// f(i) for 0 <= i < n, then a barrier.
   template <class Work>
@@ -68,5 +73,34 @@ class HostLane {
   std::int64_t block_;
   bool descending_;
 };
+
+/// How many of `size` entries the tile of this number has, each tile but the last having `tile`.
+PATHCOND_KERNEL inline int entries_of_tile(std::int64_t number, int tile, std::int64_t size) {
+  const std::int64_t left = size - number * tile;
+  return left < tile ? static_cast<int>(left) : tile;
+}
+
+inline std::int64_t tiles_of(std::int64_t size, int tile) { return (size + tile - 1) / tile; }
+
+/// The first of the entries that threads report.
+struct Earliest {
+  int entry = std::numeric_limits<int>::max();
+
+  PATHCOND_KERNEL void see(int other) { entry = other < entry ? other : entry; }
+  PATHCOND_HOST_DEVICE void join(const Earliest& other) {
+    entry = other.entry < entry ? other.entry : entry;
+  }
+};
+
+/// sums[0][t] becomes the sum of sums[0][k] over k <= t, for every thread t.
+template <class Lane, class T>
+PATHCOND_KERNEL void running_sums(const Lane& lane, T (&sums)[2][kThreads]) {
+  int from = 0;
+  for (int step = 1; step < kThreads; step *= 2, from = 1 - from)
+    lane.for_each(kThreads, [&](int t) {
+      sums[1 - from][t] = static_cast<T>(sums[from][t] + (t < step ? T{} : sums[from][t - step]));
+    });
+  static_assert(kThreads == 1 << 8, "after an even number of steps they are where they were");
+}
 
 }  // namespace pathcond::cuda

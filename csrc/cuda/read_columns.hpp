@@ -59,12 +59,6 @@ struct ColumnKernel {
   }
 
  private:
-  struct Earliest {
-    int entry = std::numeric_limits<int>::max();
-    PATHCOND_KERNEL void see(int other) { entry = other < entry ? other : entry; }
-    PATHCOND_KERNEL void join(const Earliest& other) { see(other.entry); }
-  };
-
   template <class Lane>
   PATHCOND_KERNEL Progression progression(const Lane& lane, std::int64_t k, std::int64_t end,
                                           std::int32_t neuron) const {

@@ -34,7 +34,7 @@ struct Stream {
 };
 
 /// `solve` with weights that stay on the device. nullopt where only the host can: see
-/// `merge_panels`, and where B is not made of a network's tensors. Throws `DeviceError`.
+/// `merge_panels`, or for B `SortedRows::read`. Throws `DeviceError`.
 std::optional<Solution> solve(const DeviceProblem& problem, const Stream& stream,
                               const Memory& memory, const Options& options);
 

@@ -4,6 +4,7 @@
 #include <variant>
 
 #include "cuda/merge.hpp"
+#include "cuda/merge_rows.hpp"
 #include "cuda/read_columns.hpp"
 #include "cuda/solve.hpp"
 
@@ -23,7 +24,7 @@ std::optional<Solution> solve_on(Machine& machine, const DevicePanels& panels,
                                  const Options& options) {
   return std::visit(
       [&](const auto& input) {
-        const auto merge = [&](Monitor& monitor) {
+        const auto merge = [&](Monitor& monitor) -> std::optional<MergedProblem> {
           return merge_on(machine, input, options.method, monitor);
         };
         return pathcond::solve(input.rows, input.neurons, merge, options);
@@ -35,12 +36,16 @@ template <class Machine>
 std::optional<Solution> solve_on(Machine& machine, const DeviceColumns& columns,
                                  const Options& options) {
   const auto solve_view = [&](const auto& B) {
-    const auto merge = [&](Monitor& monitor) -> std::optional<Merged> {
+    const auto merge = [&](Monitor& monitor) {
       const auto tensors = recognise(machine, B);
-      if (!tensors) return std::nullopt;
       return std::visit(
-          [&](const auto* g) {
-            return merge_on(machine, tensors->over(g), options.method, monitor);
+          [&]<class G>(const G* g) -> std::optional<MergedProblem> {
+            if (tensors)
+              if (auto merged = merge_on(machine, tensors->over(g), options.method, monitor))
+                return std::move(*merged);
+            SortedRows<Machine, G> rows(machine);
+            if (!rows.read(B, g)) return std::nullopt;
+            return RowMerge<Machine, G>(machine, rows, B.columns, options.method, monitor).run();
           },
           columns.g);
     };

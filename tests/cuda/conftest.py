@@ -38,6 +38,8 @@ class Emulation:
     refused: int = 0
     largest: int = 0
     """Bytes of the largest piece of memory."""
+    on_device: int = 0
+    """Bytes of all memory there."""
     on_host: int = 0
     """Bytes of all memory for copies to and from the host."""
     bytes_left: float = float("inf")
@@ -72,6 +74,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
     def allocate(self, like, size, device):
         state.largest = max(state.largest, size)
         state.on_host += 0 if device else size
+        state.on_device += size if device else 0
         state.allocations.append(device)
         state.bytes_left -= size
         if state.bytes_left < 0:

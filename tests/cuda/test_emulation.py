@@ -15,15 +15,24 @@ import pathcond_native as pc
 HERE = Path(__file__).parent
 
 
-def test_planted_races_are_seen(tmp_path):
+def printed(name, tmp_path):
+    """The lines that a program of this folder prints."""
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("no C++ compiler")
-    program = tmp_path / "planted_races"
     sources = HERE.parents[1] / "csrc"
-    command = [compiler, "-std=c++20", "-O1", f"-I{sources}", str(HERE / "planted_races.cpp")]
-    subprocess.run([*command, "-o", str(program)], check=True)
-    lines = subprocess.run([program], check=True, capture_output=True, text=True).stdout.split("\n")
+    command = [compiler, "-std=c++20", "-O1", f"-I{sources}", str(HERE / f"{name}.cpp")]
+    subprocess.run([*command, "-o", str(tmp_path / name)], check=True)
+    done = subprocess.run([tmp_path / name], check=True, capture_output=True, text=True)
+    return done.stdout.split("\n")
+
+
+def test_long_prefix_sums(tmp_path):
+    assert printed("long_prefix", tmp_path) == ["0"] * 16 + [""]
+
+
+def test_planted_races_are_seen(tmp_path):
+    lines = printed("planted_races", tmp_path)
     results = {name: values for name, *values in map(str.split, filter(None, lines))}
     ascending, descending = results.pop("sound")
     assert ascending == descending and len(results) == 4

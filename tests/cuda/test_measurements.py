@@ -32,8 +32,11 @@ def test_merges(taps, dtype, emulated):
 
 
 def test_matrices(emulated):
-    facts = cuda.columns(cuda.layers(12, 4, (3, 3)), 1e9)
-    assert facts["entries"] == facts["parameters"] + 2 * 144 * 9 and emulated.refused == 0
+    B = cuda.layers(12, 4, (3, 3)).incidence()
+    for matrix in (B, cuda.shuffled(B)):
+        facts = cuda.columns(matrix, 1e9)
+        assert facts["entries"] == facts["parameters"] + 2 * 144 * 9 and emulated.refused == 0
+    assert (cuda.shuffled(B) != B).nnz > 0
 
 
 @pytest.mark.parametrize("method", ["auto", "cd"])

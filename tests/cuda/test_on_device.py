@@ -1,11 +1,13 @@
 """On a CUDA device: the same answers as the CPU backend. Skipped where there is none."""
 
 import numpy as np
+import problems
 import pytest
 import torch
 from test_emulated_arrays import EXAMPLE, LONGEST_AXIS, by_tensor, some_graph, some_weights
 from test_emulated_columns import as_csc
 from test_emulated_kernels import LARGE, SAME, SHARP, built, weights
+from test_emulated_rows import chains, mild, shuffled
 from test_emulated_sweeps import chain
 from torch import nn
 from zoo import graph_of
@@ -90,6 +92,26 @@ def test_columns_of_a_matrix(name):
     assert np.abs(found.u.cpu().numpy() - pc.solve(B, g, tol=SHARP).u.numpy()).max() <= SAME
     assert found.v.is_cuda
     torch.testing.assert_close(found.v.cpu(), pc.solve(graph, g, tol=SHARP).v, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rows_in_no_order(dtype):
+    """Neurons that form layers, and so many groups that pairs go to the host; g with zeros."""
+    for B in (
+        built(LARGE["kernels of nine taps"]).incidence(),
+        built(LARGE["biases"]).incidence(),
+        problems.depthwise(np.random.default_rng(0)).B,
+        chains(1100),
+    ):
+        B = shuffled(B)
+        g = mild(B, sigma=1).to(dtype)
+        g[::7] = 0
+        there = as_csc(B).cuda(), g.cuda()
+        found = pc.solve(*there, tol=SHARP)
+        on_host = pc.solve(B, g.double().numpy(), tol=SHARP)
+        assert torch.equal(found.u, pc.solve(*there, tol=SHARP).u), "deterministic"
+        assert (found.rows, found.merged_rows) == (on_host.rows, on_host.merged_rows)
+        assert np.abs(found.u.cpu().numpy() - on_host.u).max() <= SAME
 
 
 def test_absorbed_weights():

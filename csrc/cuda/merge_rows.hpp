@@ -1,0 +1,268 @@
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "core/partition.hpp"
+#include "core/solve.hpp"
+#include "cuda/device_weights.hpp"
+#include "cuda/run_places.hpp"
+#include "cuda/sorted_rows.hpp"
+
+/// `merge_pairs` for B and g on a device, whatever the order of the rows.
+///
+/// Sorting decides: sums in the order of B need no floating-point atomics, and the pairs of a
+/// network are too many for one accumulator each. With g in float32 a pass of the sort reads 12
+/// bytes of every row twice and writes them once, for every 6 bits of (H + 1)^2: five passes for
+/// ResNet-50. Any merge reads B and g, 14 bytes of a row with indices of 32 and values of 8 bits,
+/// so this one takes at least some fifteen times as long, where sums over tensors take once: those
+/// are for networks as they come. It is a fraction of what copying B over a bus takes.
+namespace pathcond::cuda {
+
+template <class Machine, class G>
+class RowMerge {
+ public:
+  /// The rows have been read.
+  RowMerge(Machine& machine, SortedRows<Machine, G>& rows, std::int64_t neurons, Method method,
+           Monitor& monitor)
+      : machine_(machine), rows_(rows), method_(method), monitor_(monitor) {
+    const auto H = static_cast<std::size_t>(neurons);
+    ends_.neurons = static_cast<std::int32_t>(neurons);
+    ends_.rows = rows.size();
+    ends_.log_scale = -std::log(rows.scale());
+    ends_.degree.assign(H, 0.0);
+    ends_.frozen.assign(H, 1);
+    ends_.leave_only.assign(H, 0.0);
+    ends_.enter_only.assign(H, 0.0);
+  }
+
+  /// Blocks whose weights stay where they are; or pairs, on the host, where neurons have too few
+  /// neighbours in common for blocks, or weights lie too far apart.
+  MergedProblem run() {
+    if (ends_.rows > 0) {
+      lay_out();
+      count_runs();
+      monitor_.advance(2 * ends_.rows);
+      const Partition parts = partition();
+      if (parts.groups() > 0 && lay_out_blocks(parts)) {
+        sum_blocks();
+        if (auto merged = finish(parts)) return std::move(*merged);
+      }
+    }
+    return merge_to_pairs();
+  }
+
+ private:
+  std::int64_t neurons() const { return ends_.neurons; }
+  std::int64_t groups() const { return std::ssize(size_); }
+  std::int64_t runs() const { return static_cast<std::int64_t>(found_.host(run_slot_)->runs); }
+  std::int64_t pairs() const { return static_cast<std::int64_t>(found_.host(run_slot_)->pairs); }
+
+  void lay_out() {
+    neuron_slot_ = found_.reserve<NeuronCensus>(neurons());
+    run_slot_ = found_.reserve<RunCensus>(1);
+    place_slot_ = told_.reserve<Place>(neurons());
+    size_slot_ = told_.reserve<std::int32_t>(neurons());
+    enter_slot_ = sums_.reserve<double>(neurons());
+    leave_slot_ = sums_.reserve<double>(neurons());
+    constant_slot_ = sums_.reserve<double>(1);
+    seen_slot_ = sums_.reserve<Seen>(1);
+    item_slot_ = sums_.reserve<Item>(1);
+    const std::size_t bytes = found_.bytes() + told_.bytes() + sums_.bytes();
+    auto* device = static_cast<unsigned char*>(machine_.device(bytes));
+    auto* host = static_cast<unsigned char*>(machine_.host(bytes));
+    for (Mirrored* region : {&found_, &told_, &sums_}) {
+      region->place(device, host);
+      device += region->bytes();
+      host += region->bytes();
+    }
+  }
+
+  void count_runs() {
+    fill(machine_, found_.device(neuron_slot_), neurons(), NeuronCensus{});
+    fill(machine_, found_.device(run_slot_), 1, RunCensus{});
+    rows_.count_runs(found_.device(neuron_slot_), found_.device(run_slot_));
+    found_.download(machine_);
+    machine_.wait();
+    for (std::int64_t h = 0; h < neurons(); ++h) {
+      const NeuronCensus& neuron = found_.host(neuron_slot_)[h];
+      ends_.degree[h] = static_cast<double>(neuron.left) - static_cast<double>(neuron.entered);
+      ends_.frozen[h] = neuron.left + neuron.entered == 0;
+    }
+  }
+
+  /// As `pathcond::partition` where neurons form groups; no groups where not.
+  Partition partition() {
+    std::vector<TwinKey> keys;
+    for (std::int64_t h = 0; h < neurons(); ++h) {
+      const auto& twin = found_.host(neuron_slot_)[h].twin;
+      keys.push_back({twin[0], twin[1]});
+    }
+    const auto group = number_groups(keys);
+    for (const auto g : group) {
+      size_.resize(std::max<std::size_t>(size_.size(), static_cast<std::size_t>(g) + 1));
+      place_.push_back({g, size_[static_cast<std::size_t>(g)]++});
+    }
+    if (groups() > kMaxGroups) return {};
+    find_arcs();
+    return arrange_groups(group, arcs_);
+  }
+
+  /// From the first neurons of groups alone: what one leaves to, all do.
+  void find_arcs() {
+    std::copy(place_.begin(), place_.end(), told_.host(place_slot_));
+    std::copy(size_.begin(), size_.end(), told_.host(size_slot_));
+    told_.upload(machine_);
+    const auto count = static_cast<std::int32_t>(groups());
+    table_slot_ = table_.reserve<std::int64_t>(groups() * groups());
+    table_.place(machine_.device(table_.bytes()), machine_.host(table_.bytes()));
+    fill(machine_, table_.device(table_slot_), groups() * groups(), std::int64_t{0});
+    machine_.launch(rows_.tiles(), LinkGroupsKernel<G>{rows_.rows(), told_.device(place_slot_),
+                                                       count, table_.device(table_slot_)});
+    table_.download(machine_);
+    machine_.wait();
+    for (std::int32_t to = 0; to < count; ++to)
+      for (std::int32_t from = 0; from < count; ++from)
+        if (entry(to, from) != 0) arcs_.emplace_back(from, to);
+  }
+
+  std::int64_t& entry(std::int64_t to, std::int64_t from) const {
+    return table_.host(table_slot_)[to * groups() + from];
+  }
+
+  /// In the order of `build_blocks`; false unless there are as many values as pairs.
+  bool lay_out_blocks(const Partition& parts) {
+    std::vector<std::int32_t> position(size_.size());
+    for (std::size_t h = 0; h < place_.size(); ++h) position[place_[h].group] = parts.group[h];
+    const auto order = [&](const auto& arc) {
+      return std::pair(position[arc.second], position[arc.first]);
+    };
+    std::sort(arcs_.begin(), arcs_.end(),
+              [&](const auto& a, const auto& b) { return order(a) < order(b); });
+    std::int64_t next = 0;
+    for (const auto& [from, to] : arcs_) {
+      Block block;
+      block.source = position[from];
+      block.target = position[to];
+      block.rows = size_[from];
+      block.columns = size_[to];
+      entry(to, from) = std::exchange(next, next + block.stored());
+      blocks_.push_back(std::move(block));
+    }
+    return next == pairs();
+  }
+
+  void sum_blocks() {
+    static_assert(sizeof(Ends) == sizeof(double), "there are no more pairs than rows");
+    values_ = static_cast<double*>(rows_.free());
+    table_.upload(machine_);
+    std::fill_n(sums_.host(enter_slot_), neurons(), 0.0);
+    std::fill_n(sums_.host(leave_slot_), neurons(), 0.0);
+    *sums_.host(constant_slot_) = 0;
+    sum_runs(BlockPlaces{told_.device(place_slot_), table_.device(table_slot_),
+                         told_.device(size_slot_), static_cast<std::int32_t>(groups()), values_,
+                         sums_.device(enter_slot_), sums_.device(leave_slot_),
+                         sums_.device(constant_slot_)});
+    sums_.download(machine_);
+    machine_.wait();
+    ends_.enter_only.assign(sums_.host(enter_slot_), sums_.host(enter_slot_) + neurons());
+    ends_.leave_only.assign(sums_.host(leave_slot_), sums_.host(leave_slot_) + neurons());
+    ends_.constant = *sums_.host(constant_slot_);
+  }
+
+  template <class Where>
+  void sum_runs(const Where& where) {
+    *sums_.host(item_slot_) = rows_.entry();
+    sums_.upload(machine_);
+    rows_.sum_runs(where, sums_.device(item_slot_), sums_.device(seen_slot_));
+  }
+
+  /// nullopt where weights lie too far apart.
+  std::optional<Merged> finish(const Partition& parts) {
+    const Seen& seen = *sums_.host(seen_slot_);
+    std::vector<double> extremes{seen.smallest, seen.largest};
+    PairProblem ends = ends_;
+    const auto scale =
+        normalise(ends.constant, ends.log_scale, {&extremes, &ends.enter_only, &ends.leave_only});
+    if (!scale) return std::nullopt;
+    BlockProblem problem = without_blocks(ends, parts);
+    std::vector<Matrix<double>> matrices;
+    double* next = values_;
+    for (Block& block : blocks_) {
+      const auto id = static_cast<std::int32_t>(matrices.size());
+      problem.in_blocks[block.target].push_back(id);
+      problem.out_blocks[block.source].push_back(id);
+      problem.stored += block.stored();
+      block.scale = *scale;
+      Matrix<double> matrix;
+      matrix.rows = block.rows;
+      matrix.columns = block.columns;
+      matrix.source = problem.group_begin[block.source];
+      matrix.target = problem.group_begin[block.target];
+      matrix.scale = *scale;
+      matrix.own = std::exchange(next, next + block.stored());
+      matrix.stride = block.rows;
+      matrices.push_back(matrix);
+    }
+    problem.blocks = std::move(blocks_);
+    auto weights = std::make_unique<DeviceWeights<Machine, double>>(
+        machine_, matrices, static_cast<std::size_t>(neurons()), monitor_);
+    machine_.expect(weights->need(method_));
+    weights->place(std::move(matrices));
+    return Merged{{std::move(ends), std::move(problem), runs(), true}, std::move(weights)};
+  }
+
+  PairProblem merge_to_pairs() {
+    ends_.enter_ptr.assign(static_cast<std::size_t>(neurons()) + 1, 0);
+    if (ends_.rows == 0) return std::move(ends_);
+    Mirrored list;
+    const auto ends_slot = list.reserve<Ends>(runs());
+    const auto weight_slot = list.reserve<double>(runs());
+    list.place(machine_.device(list.bytes()), machine_.host(list.bytes()));
+    sum_runs(ListPlaces{rows_.runs_before(), list.device(ends_slot), list.device(weight_slot)});
+    list.download(machine_);
+    machine_.wait();
+    for (std::int64_t k = 0; k < runs(); ++k) {
+      const auto [left, entered] = list.host(ends_slot)[k];
+      const double weight = list.host(weight_slot)[k];
+      if (left >= 0 && entered >= 0) {
+        ++ends_.enter_ptr[entered + 1];
+        ends_.leave.push_back(left);
+        ends_.weight.push_back(weight);
+      } else {
+        (left >= 0      ? ends_.leave_only[left]
+         : entered >= 0 ? ends_.enter_only[entered]
+                        : ends_.constant) = weight;
+      }
+    }
+    for (std::int64_t h = 0; h < neurons(); ++h) ends_.enter_ptr[h + 1] += ends_.enter_ptr[h];
+    return std::move(ends_);
+  }
+
+  Machine& machine_;
+  SortedRows<Machine, G>& rows_;
+  Method method_;
+  Monitor& monitor_;
+  PairProblem ends_;  ///< without its pairs, unless they come to the host
+  Mirrored found_, told_, sums_, table_;
+  Slot<NeuronCensus> neuron_slot_;
+  Slot<RunCensus> run_slot_;
+  Slot<Place> place_slot_;
+  Slot<std::int32_t> size_slot_;
+  Slot<double> enter_slot_, leave_slot_, constant_slot_;
+  Slot<Seen> seen_slot_;
+  Slot<Item> item_slot_;
+  Slot<std::int64_t> table_slot_;   ///< see `LinkGroupsKernel`, then `BlockPlaces`
+  std::vector<Place> place_;        ///< of every neuron, by groups as they appear
+  std::vector<std::int32_t> size_;  ///< of every group
+  std::vector<std::pair<std::int32_t, std::int32_t>> arcs_;
+  std::vector<Block> blocks_;
+  double* values_ = nullptr;
+};
+
+}  // namespace pathcond::cuda
