@@ -65,8 +65,8 @@ class Incidence:
 
 
 def _is_scipy_sparse(value: object) -> bool:
-    sparse = sys.modules.get("scipy.sparse")
-    return sparse is not None and sparse.issparse(value)
+    issparse = getattr(sys.modules.get("scipy.sparse"), "issparse", None)
+    return issparse is not None and issparse(value)
 
 
 def _describe(value: object) -> str:

@@ -15,7 +15,7 @@ import numpy as np
 
 from pathcond_native.arrays import VALUE_DTYPES
 from pathcond_native.errors import DeviceMemoryError, InvalidInputError
-from pathcond_native.frameworks import CuPy, DeviceFramework, Torch
+from pathcond_native.frameworks import CuPy, DeviceFramework, Torch, class_of, is_torch
 
 __all__ = [
     "Columns",
@@ -210,19 +210,16 @@ class _CuPy:
         return B.astype(np.float64) @ u
 
 
-def on_device(x: object) -> bool:
+def on_device(x: Any) -> bool:
     """Whether x is a torch tensor or a CuPy array on a CUDA device."""
-    torch = sys.modules.get("torch")
-    if torch is not None and isinstance(x, torch.Tensor):
+    if is_torch(x):
         return bool(x.is_cuda)
-    cupy = sys.modules.get("cupy")
-    return cupy is not None and isinstance(x, cupy.ndarray)
+    return isinstance(x, class_of("cupy", "ndarray"))
 
 
 def package_of(x: DeviceArray) -> Package:
     """What to ask about an array, or a matrix, of this kind."""
-    torch = sys.modules.get("torch")
-    return _Torch() if torch is not None and isinstance(x, torch.Tensor) else _CuPy()
+    return _Torch() if is_torch(x) else _CuPy()
 
 
 def read_on_device(g: DeviceArray, name: str = "g") -> tuple[DeviceArray, DeviceFramework]:

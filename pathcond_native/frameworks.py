@@ -28,6 +28,7 @@ __all__ = [
     "Framework",
     "Jax",
     "Torch",
+    "class_of",
     "framework_of",
     "is_cupy",
     "is_jax_sparse",
@@ -149,10 +150,17 @@ class ArrayAPI(Framework):
         return self.namespace.asarray(array, dtype=dtype, device=self.device)
 
 
+def class_of(package: str, name: str) -> Any:
+    """A class of a package that has been imported; else (), of which nothing is an instance.
+
+    While another thread imports the package, it is there without its classes.
+    """
+    return getattr(sys.modules.get(package), name, ())
+
+
 def is_torch(value: object) -> bool:
     """Whether it is a tensor, dense or sparse."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(value, torch.Tensor)
+    return isinstance(value, class_of("torch", "Tensor"))
 
 
 def is_cupy(value: object) -> bool:
@@ -162,8 +170,7 @@ def is_cupy(value: object) -> bool:
 
 def is_jax_sparse(value: object) -> bool:
     """Whether it is a matrix in any format of jax.experimental.sparse."""
-    sparse = sys.modules.get("jax.experimental.sparse")
-    return sparse is not None and isinstance(value, sparse.JAXSparse)
+    return isinstance(value, class_of("jax.experimental.sparse", "JAXSparse"))
 
 
 def framework_of(value: Any) -> Framework:
@@ -172,8 +179,7 @@ def framework_of(value: Any) -> Framework:
         return Torch(value.device)
     if is_cupy(value):
         return CuPy(value.device.id)
-    jax = sys.modules.get("jax")
-    if jax is not None and isinstance(value, jax.Array):
+    if isinstance(value, class_of("jax", "Array")):
         devices = list(value.devices())
         chosen = getattr(value, "committed", True) and len(devices) == 1
         return Jax(devices[0] if chosen else None)
@@ -228,9 +234,8 @@ def _shared(value: Any) -> npt.NDArray[Any]:
 
 
 def _is_traced(error: Exception) -> bool:
-    jax = sys.modules.get("jax")
     kinds = ("TracerArrayConversionError", "ConcretizationTypeError")
-    return jax is not None and isinstance(error, tuple(getattr(jax.errors, x) for x in kinds))
+    return isinstance(error, tuple(class_of("jax.errors", kind) for kind in kinds))
 
 
 def _check_tensor(tensor: Any, name: str) -> None:

@@ -44,7 +44,8 @@ def solve(
     F is convex. With u_h = 2 log(lambda_h) its minimiser gives the path-conditioned rescaling:
     what enters neuron h is multiplied by lambda_h, what leaves it divided. Rows with g = 0 leave
     the problem altogether; neurons left without a row keep u0 and are reported as `frozen`. A
-    common factor of g does not change u. Neither input is modified.
+    common factor of g does not change u. Neither input is modified, nor may another thread modify
+    it before `solve` returns.
 
     Args:
         B: (p, H), +1 where the row's parameter leaves the neuron, -1 where it enters it. A SciPy

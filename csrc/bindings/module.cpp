@@ -206,7 +206,7 @@ py::typing::Dict<py::str, py::object> build_info() {
 
 }  // namespace
 
-PYBIND11_MODULE(_core, module) {
+PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
   module.doc() = "The native solver; use pathcond_native.solve.";
 
   py::register_exception<InvalidInput>(module, "InvalidInput", PyExc_ValueError);
