@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import scipy.sparse as sp
-import torch
 from problems import layered, long_rows, mild, real_values
 from tolerances import ITERATE, OPTIMUM
 
@@ -13,8 +12,6 @@ pytestmark = [
     # About how the tests build their inputs, not about what the package does with them.
     pytest.mark.filterwarnings("ignore:Constructing a DIA matrix"),
     pytest.mark.filterwarnings("ignore:the matrix subclass is not the recommended way"),
-    pytest.mark.filterwarnings("ignore:Sparse .* tensor support is in beta state"),
-    pytest.mark.filterwarnings("ignore:Sparse invariant checks are implicitly disabled"),
 ]
 
 FORMATS = ("bsr", "coo", "csc", "csr", "dia", "dok", "lil")
@@ -78,7 +75,7 @@ def test_integers_other_than_one(dtype):
     B = r.integers(-3, 4, (40, 5)).astype(dtype)
     g = r.random(40)
     expected = pc.solve(B.astype(np.float64), g).u
-    for same in (B, sp.csc_array(B), torch.from_numpy(B)):
+    for same in (B, sp.csc_array(B)):
         np.testing.assert_array_equal(pc.solve(same, g).u, expected)
 
 
@@ -205,7 +202,6 @@ def pair(B):
         lambda part: tuple(part.tolist()),
         lambda part: part.astype(np.uint16),
         lambda part: part[::-1],
-        lambda part: torch.from_numpy(part.copy()),
     ],
 )
 def test_pair_of_index_lists(problem, expected, convert):
@@ -226,40 +222,6 @@ def test_pair_of_loops_is_empty():
     # A row that leaves and enters one neuron carries no scale.
     with pytest.raises(pc.InvalidInputError, match="B: row 0"):
         pc.solve(([[0]], [[0]]), [1.0])
-
-
-def torch_layouts(B):
-    dense = torch.from_numpy(B.toarray())
-    coo = dense.to_sparse_coo()
-    uncoalesced = torch.sparse_coo_tensor(
-        torch.cat([coo.indices(), coo.indices()], dim=1),
-        torch.cat([2 * coo.values(), -coo.values()]),
-        dense.shape,
-    )
-    return {
-        "dense": dense,
-        "coo": coo,
-        "uncoalesced": uncoalesced,
-        "csc": dense.to_sparse_csc(),
-        "csr": dense.to_sparse_csr(),
-        "transposed": dense.T.contiguous().T,
-    }
-
-
-@pytest.mark.parametrize("layout", ["dense", "coo", "uncoalesced", "csc", "csr", "transposed"])
-@pytest.mark.parametrize("dtype", [np.int8, np.int64, np.float32, np.float64])
-def test_torch_layouts(problem, expected, layout, dtype):
-    B = torch_layouts(problem[0].astype(dtype))[layout]
-    before = B.to_dense().clone()
-    np.testing.assert_array_equal(pc.solve(B, problem[1]).u, expected)
-    assert torch.equal(B.to_dense(), before)
-
-
-def test_torch_values_of_half_precision(problem, expected):
-    for dtype in (torch.bfloat16, torch.float16):
-        dense = torch.from_numpy(problem[0].toarray()).to(dtype)
-        for B in (dense, dense.to_sparse_coo(), dense.to_sparse_csr(), dense.to_sparse_csc()):
-            np.testing.assert_array_equal(pc.solve(B, problem[1]).u, expected)
 
 
 @pytest.mark.parametrize(
@@ -289,47 +251,7 @@ def test_containers_of_g(problem, expected):
     assert wide.sum() == pytest.approx(g.sum())
 
 
-def test_torch_g_gives_torch_results(problem, expected):
-    B, g = problem
-    tensor = torch.from_numpy(g).clone().requires_grad_()
-    result = pc.solve(B, tensor)
-    for array in (result.u, result.v, result.scales, result.parameter_scales):
-        assert isinstance(array, torch.Tensor)
-        assert array.dtype == torch.float64
-        assert array.device == tensor.device
-        assert not array.requires_grad
-    assert result.frozen.dtype == torch.bool
-    np.testing.assert_array_equal(result.u.numpy(), expected)
-    np.testing.assert_allclose(result.v.numpy(), B @ expected, rtol=0, atol=OPTIMUM)
-    assert tensor.grad is None
-    assert torch.equal(tensor.detach(), torch.from_numpy(g))
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float16, torch.bfloat16, torch.int32])
-def test_torch_types_of_g(problem, dtype):
-    g = torch.from_numpy(np.clip(np.round(8 * problem[1]), 1, 100)).to(dtype)
-    expected = pc.solve(problem[0], g.double().numpy()).u
-    result = pc.solve(problem[0], g)
-    assert result.u.dtype == torch.float64
-    np.testing.assert_allclose(result.u.numpy(), expected, rtol=0, atol=ITERATE)
-
-
-def test_torch_g_that_is_not_contiguous(problem, expected):
-    g = torch.from_numpy(problem[1]).repeat_interleave(2)[::2]
-    np.testing.assert_array_equal(pc.solve(problem[0], g).u.numpy(), expected)
-
-
-def test_torch_parameter_and_default_dtype(problem, expected):
-    g = torch.nn.Parameter(torch.from_numpy(problem[1]))
-    np.testing.assert_array_equal(pc.solve(problem[0], g).u.numpy(), expected)
-
-
-def test_torch_b_and_numpy_g_give_numpy(problem):
-    result = pc.solve(torch.from_numpy(problem[0].toarray()), problem[1])
-    assert isinstance(result.u, np.ndarray)
-
-
-@pytest.mark.parametrize("convert", [np.asarray, list, tuple, torch.tensor, np.float32])
+@pytest.mark.parametrize("convert", [np.asarray, list, tuple, np.float32])
 def test_starting_point_in_any_container(problem, convert):
     B, g = problem
     u0 = np.arange(B.shape[1]) % 5 - 2.0
@@ -355,5 +277,5 @@ def test_general_matrices_in_every_format(incidence):
     g = mild(r, np.zeros(B.shape[0], int))
     expected = pc.solve(B, g).u
     dense = B.toarray()
-    for same in (*map(B.asformat, FORMATS), dense, torch.from_numpy(dense)):
+    for same in (*map(B.asformat, FORMATS), dense):
         np.testing.assert_array_equal(pc.solve(same, g).u, expected)
