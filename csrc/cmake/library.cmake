@@ -21,6 +21,10 @@ endif()
 target_compile_features(pathcond PUBLIC cxx_std_20)
 target_compile_definitions(pathcond PRIVATE PATHCOND_VERSION="${PATHCOND_VERSION}")
 target_compile_options(pathcond PRIVATE ${warnings})
+if(PATHCOND_SANITIZE)
+  target_sources(pathcond PRIVATE tests/fuzz/canary.cpp)
+  target_include_directories(pathcond PRIVATE tests)
+endif()
 set_target_properties(pathcond PROPERTIES
   VERSION ${PROJECT_VERSION} SOVERSION ${PROJECT_VERSION_MAJOR}.${PROJECT_VERSION_MINOR})
 

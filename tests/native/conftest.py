@@ -1,5 +1,9 @@
-"""The C++ and C library, built and installed once, static and shared."""
+"""The C++ and C library, built and installed once, static and shared.
 
+PATHCOND_NATIVE names a folder where that has been done already.
+"""
+
+import os
 import shutil
 import sys
 from dataclasses import dataclass
@@ -10,13 +14,15 @@ from toolchain import MISSING, build, run
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
+KINDS = ("static", "shared")
+
 
 @dataclass(frozen=True)
 class Library:
     """One way in which the library has been built."""
 
     embedding: Path
-    """The program that was built together with it."""
+    """The program `embedding/check.cpp`."""
     prefix: Path
     """Where it is installed."""
 
@@ -26,10 +32,13 @@ def libraries(tmp_path_factory):
     """Library by "static" and "shared"; both are linked from the same objects."""
     if MISSING:
         pytest.skip(f"not installed: {', '.join(MISSING)}")
+    if built := os.environ.get("PATHCOND_NATIVE"):
+        folder = Path(built)
+        return {kind: Library(folder / f"check-{kind}", folder / kind) for kind in KINDS}
     folder = tmp_path_factory.mktemp("native")
     source = Path(__file__).parent / "embedding"
     found = {}
-    for kind in ("static", "shared"):
+    for kind in KINDS:
         shared = "ON" if kind == "shared" else "OFF"
         build(
             source,
@@ -44,6 +53,6 @@ def libraries(tmp_path_factory):
     return found
 
 
-@pytest.fixture(params=["static", "shared"])
+@pytest.fixture(params=KINDS)
 def library(libraries, request):
     return libraries[request.param]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from toolchain import ENVIRONMENT, build, run
+from toolchain import C_COMPILER, ENVIRONMENT, build, run
 
 import pathcond_native
 
@@ -97,7 +97,7 @@ def test_linked_by_a_c_compiler(libraries, tmp_path):
     prefix = libraries["static"].prefix
     program = tmp_path / "solve"
     flags = ["-std=c99", *STRICT, f"-I{prefix / 'include'}", f"-L{prefix / 'lib'}"]
-    run("cc", *flags, EXAMPLES / "solve.c", "-o", program, "-lpathcond", "-lstdc++", "-lm")
+    run(*C_COMPILER, *flags, EXAMPLES / "solve.c", "-o", program, "-lpathcond", "-lstdc++", "-lm")
     check_solve(run(program))
 
 

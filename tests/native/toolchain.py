@@ -1,6 +1,7 @@
 """CMake and compilers, where they are installed."""
 
 import os
+import shlex
 import shutil
 import subprocess
 import sysconfig
@@ -9,9 +10,11 @@ import sysconfig
 PATH = sysconfig.get_path("scripts") + os.pathsep + os.environ["PATH"]
 ENVIRONMENT = {
     "CMAKE_BUILD_PARALLEL_LEVEL": str(len(os.sched_getaffinity(0))),
-    **os.environ,
+    # What a sanitizer needs for Python's sake is not for compilers, nor for what they make.
+    **{k: v for k, v in os.environ.items() if k not in ("LD_PRELOAD", "ASAN_OPTIONS")},
     "PATH": PATH,
 }
+C_COMPILER = [os.environ.get("CC", "cc"), *shlex.split(os.environ.get("CFLAGS", ""))]
 MISSING = [
     tool for tool in ("cmake", "ninja", "cc", "c++") if shutil.which(tool, path=PATH) is None
 ]
