@@ -121,7 +121,7 @@ def test_external_data_metadata_and_permissions_survive(tmp_path, image):
     model.metadata_props.add(key="author", value="somebody")
     model.doc_string = "a graph"
     path, out = tmp_path / "net.onnx", tmp_path / "out.onnx"
-    onnx.save_model(model, path, save_as_external_data=True, location="net.data", size_threshold=60)
+    onnx.save_model(model, path, save_as_external_data=True, location="net.data", size_threshold=75)
     path.chmod(0o640)
     assert main(["rescale", str(path), "-o", str(out)]) == 0
     raw = onnx.load(out, load_external_data=False)
