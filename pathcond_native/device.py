@@ -97,10 +97,11 @@ def solve_on_device(
 ) -> _core.Solution | None:
     """The solution by tensors, which stay on the device; None where only the host can find it.
 
-    That is: where `_core.solve_panels` has none either, for irregular tensors beside others between
-    the same groups of neurons, and, with a warning, where this build cannot use the device. Method
-    "cd" brings the merged weights to the host where neighbours follow each other too often for
-    steps of many neurons, or numbers come near the end of their range.
+    That is: where g is invalid, and, with a warning, where this build cannot use the device.
+    Merged weights are brought to the host where rows tell them, not tensors, and neurons form too
+    many groups, or weights lie too far apart, for steps of many neurons. Method "cd" brings them
+    there where neighbours follow each other too often for such steps, or numbers come near the end
+    of their range.
 
     Runs on the current stream of the device that g is on, and waits for it where a number per
     neuron is needed.
@@ -123,10 +124,8 @@ def solve_by_columns(
 ) -> _core.Solution | None:
     """The solution by columns of B; None where only the host can find it.
 
-    That is: where a row of B has other values than -1, 0, +1 or two of one sign, where B or g is
-    invalid, and, with a warning, where this build cannot use the device. Merged weights are brought
-    to the host where neurons form too many groups, or come too far apart, for steps of many
-    neurons, and as for `solve_on_device`.
+    That is: where a row of B has other values than -1, 0, +1 or two of one sign, where B is
+    invalid, and as for `solve_on_device`.
 
     Raises:
         As `solve_on_device`.

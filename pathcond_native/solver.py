@@ -70,8 +70,8 @@ def solve(
             in which no rows are equal, or an entry is 0, a copy in float64 is kept. On a CUDA
             device, torch or CuPy, g stays where it is (of an iterator's arrays, copies there) and
             work is queued on the current stream, if B is a `RescalingGraph`, or a matrix of -1, 0
-            and +1 on the same device with at most one of each sign per row; else, and where only B
-            can tell what a graph does, g is copied to the host.
+            and +1 on the same device with at most one of each sign per row; else, and for graphs
+            that multiply channels, g is copied to the host.
         criterion: "pathcond": F. "enorm" (Stock et al., arXiv 1902.10416): minimise
             N(u) = sum_i g_i exp(-(B u)_i) instead, the sum of squares after the rescaling if g
             holds the squares of the parameters. `objective` and `history` are then N, gradients

@@ -74,6 +74,14 @@ class PanelLayout {
   }
 
   const std::vector<Rectangle>& rectangles() const { return rectangles_; }
+  /// Of irregular tensors.
+  std::int64_t pairs() const {
+    std::int64_t count = 0;
+    for (const Rectangle& rectangle : rectangles_)
+      if (const auto& p = panel(rectangle); rectangle.sink == Sink::pairs)
+        count += p.batch * p.enters * p.leaves;
+    return count;
+  }
   const Partition& partition() const { return partition_; }
   Place place(std::int32_t id) const {
     return id < 0 ? Place{-1, 0} : place_[static_cast<std::size_t>(id)];

@@ -25,6 +25,12 @@ struct Ends {
   }
 };
 
+template <class G>
+struct Row {
+  Ends ends;
+  G g;
+};
+
 /// Rows leave and enter one neuron at most, and not the same, if there are as many entries as rows
 /// that have one, and no misfits.
 struct Census {

@@ -41,27 +41,31 @@ class RowMerge {
     ends_.enter_only.assign(H, 0.0);
   }
 
-  /// Blocks whose weights stay where they are; or pairs, on the host, where neurons have too few
-  /// neighbours in common for blocks, or weights lie too far apart.
-  MergedProblem run() {
-    if (ends_.rows > 0) {
-      lay_out();
-      count_runs();
-      monitor_.advance(2 * ends_.rows);
-      const Partition parts = partition();
-      if (parts.groups() > 0 && lay_out_blocks(parts)) {
-        sum_blocks();
-        if (auto merged = finish(parts)) return std::move(*merged);
-      }
-    }
-    return merge_to_pairs();
+  /// Blocks whose weights stay where they are; nullopt where neurons have too few neighbours in
+  /// common for blocks, or weights lie too far apart.
+  std::optional<Merged> blocks() {
+    if (ends_.rows == 0) return std::nullopt;
+    lay_out();
+    count_runs();
+    monitor_.advance(2 * ends_.rows);
+    const Partition parts = partition();
+    if (parts.groups() == 0 || !lay_out_blocks(parts)) return std::nullopt;
+    sum_blocks();
+    return finish(parts);
+  }
+
+  /// Where there are no blocks: the pairs, on the host.
+  PairProblem pairs() {
+    ends_.enter_ptr.assign(static_cast<std::size_t>(neurons()) + 1, 0);
+    if (ends_.rows > 0) bring_pairs();
+    for (std::int64_t h = 0; h < neurons(); ++h) ends_.enter_ptr[h + 1] += ends_.enter_ptr[h];
+    return std::move(ends_);
   }
 
  private:
   std::int64_t neurons() const { return ends_.neurons; }
   std::int64_t groups() const { return std::ssize(size_); }
   std::int64_t runs() const { return static_cast<std::int64_t>(found_.host(run_slot_)->runs); }
-  std::int64_t pairs() const { return static_cast<std::int64_t>(found_.host(run_slot_)->pairs); }
 
   void lay_out() {
     neuron_slot_ = found_.reserve<NeuronCensus>(neurons());
@@ -154,7 +158,7 @@ class RowMerge {
       entry(to, from) = std::exchange(next, next + block.stored());
       blocks_.push_back(std::move(block));
     }
-    return next == pairs();
+    return static_cast<std::uint64_t>(next) == found_.host(run_slot_)->pairs;
   }
 
   void sum_blocks() {
@@ -217,9 +221,7 @@ class RowMerge {
     return Merged{{std::move(ends), std::move(problem), runs(), true}, std::move(weights)};
   }
 
-  PairProblem merge_to_pairs() {
-    ends_.enter_ptr.assign(static_cast<std::size_t>(neurons()) + 1, 0);
-    if (ends_.rows == 0) return std::move(ends_);
+  void bring_pairs() {
     Mirrored list;
     const auto ends_slot = list.reserve<Ends>(runs());
     const auto weight_slot = list.reserve<double>(runs());
@@ -240,8 +242,6 @@ class RowMerge {
                         : ends_.constant) = weight;
       }
     }
-    for (std::int64_t h = 0; h < neurons(); ++h) ends_.enter_ptr[h + 1] += ends_.enter_ptr[h];
-    return std::move(ends_);
   }
 
   Machine& machine_;

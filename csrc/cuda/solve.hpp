@@ -33,8 +33,8 @@ struct Stream {
   std::uintptr_t stream;  ///< a cudaStream_t; returns when its work so far is done
 };
 
-/// `solve` with weights that stay on the device. nullopt where only the host can: see
-/// `merge_panels`, or for B `SortedRows::read`. Throws `DeviceError`.
+/// `solve` with weights that stay on the device. nullopt where only the host can, or can
+/// say what is wrong: see `SortedRows::read`. Throws `DeviceError`.
 std::optional<Solution> solve(const DeviceProblem& problem, const Stream& stream,
                               const Memory& memory, const Options& options);
 

@@ -10,12 +10,30 @@
 
 namespace pathcond::cuda {
 
+/// More pairs per neuron than this, of irregular tensors, are too many for the host: copying them
+/// there and back takes longer than sorting all rows.
+inline constexpr std::int64_t kMostPairsPerNeuron = 16;
+
+/// By tensors, or row by row where those do not tell, or tell the host too much.
 template <class Machine, class G>
-std::optional<Merged> merge_on(Machine& machine, const Panels<G>& input, Method method,
-                               Monitor& monitor) {
+std::optional<MergedProblem> merge_on(Machine& machine, const Panels<G>& input, Method method,
+                                      Monitor& monitor) {
   PanelLayout<G> layout(input);
-  if (!layout.arrange()) return std::nullopt;
-  return DeviceMerge<Machine, G>(machine, input, layout, method, monitor).run();
+  const bool arranged = layout.arrange();
+  const auto by_tensors = [&]() -> std::optional<Merged> {
+    if (!arranged) return std::nullopt;
+    return DeviceMerge<Machine, G>(machine, input, layout, method, monitor).run();
+  };
+  const bool few = layout.pairs() <= kMostPairsPerNeuron * input.neurons;
+  if (few)
+    if (auto merged = by_tensors()) return std::move(*merged);
+  SortedRows<Machine, G> rows(machine);
+  if (!rows.read(input)) return std::nullopt;
+  RowMerge<Machine, G> by_rows(machine, rows, input.neurons, method, monitor);
+  if (auto merged = by_rows.blocks()) return std::move(*merged);
+  if (!few)
+    if (auto merged = by_tensors()) return std::move(*merged);
+  return by_rows.pairs();
 }
 
 /// Merges and minimises on a machine.
@@ -24,7 +42,7 @@ std::optional<Solution> solve_on(Machine& machine, const DevicePanels& panels,
                                  const Options& options) {
   return std::visit(
       [&](const auto& input) {
-        const auto merge = [&](Monitor& monitor) -> std::optional<MergedProblem> {
+        const auto merge = [&](Monitor& monitor) {
           return merge_on(machine, input, options.method, monitor);
         };
         return pathcond::solve(input.rows, input.neurons, merge, options);
@@ -40,12 +58,12 @@ std::optional<Solution> solve_on(Machine& machine, const DeviceColumns& columns,
       const auto tensors = recognise(machine, B);
       return std::visit(
           [&]<class G>(const G* g) -> std::optional<MergedProblem> {
-            if (tensors)
-              if (auto merged = merge_on(machine, tensors->over(g), options.method, monitor))
-                return std::move(*merged);
+            if (tensors) return merge_on(machine, tensors->over(g), options.method, monitor);
             SortedRows<Machine, G> rows(machine);
             if (!rows.read(B, g)) return std::nullopt;
-            return RowMerge<Machine, G>(machine, rows, B.columns, options.method, monitor).run();
+            RowMerge<Machine, G> by_rows(machine, rows, B.columns, options.method, monitor);
+            if (auto merged = by_rows.blocks()) return std::move(*merged);
+            return by_rows.pairs();
           },
           columns.g);
     };

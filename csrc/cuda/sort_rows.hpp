@@ -17,12 +17,6 @@ inline constexpr int kSortTile = 4096;
 inline constexpr int kDigitBits = 6;
 inline constexpr int kDigits = 1 << kDigitBits;
 
-template <class G>
-struct Row {
-  Ends ends;
-  G g;
-};
-
 /// Rows, and apart from them their g.
 template <class G>
 struct Rows {

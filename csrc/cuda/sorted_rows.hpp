@@ -10,6 +10,7 @@
 #include "cuda/join_seen.hpp"
 #include "cuda/matrix.hpp"
 #include "cuda/memory.hpp"
+#include "cuda/panel_rows.hpp"
 #include "cuda/runs.hpp"
 #include "cuda/sums.hpp"
 
@@ -24,14 +25,30 @@ class SortedRows {
  public:
   explicit SortedRows(Machine& machine) : machine_(machine), look_(machine) {}
 
-  /// False where some row leaves or enters two neurons, or one by another value than +-1, and where
-  /// B or g is invalid, or g lies too far apart for sums.
+  /// False where g is invalid, or lies too far apart for sums.
+  bool read(const Panels<G>& input) {
+    if (input.rows == 0) return false;
+    PanelList<G> list(input);
+    Region copy;
+    const auto slot = copy.reserve<G>(input.rows);
+    memory_.g[0] = at(machine_.device(copy.bytes()), slot);
+    expect(memory_.g[0], input.rows, {list.bytes(), list.bytes()});
+    list.write(machine_, memory_.ends[0], memory_.g[0]);
+    look_.start(nullptr);
+    machine_.wait();
+    if (!look()) return false;
+    sort(memory_.g[0], input.rows, input.neurons);
+    return true;
+  }
+
+  /// The same, and where some row leaves or enters two neurons, or one by another value than +-1,
+  /// or B is invalid.
   template <class Index, class Value>
   bool read(const IncidenceView<Index, Value>& B, const G* g) {
     if (B.rows == 0 || B.columns >= std::numeric_limits<std::int32_t>::max()) return false;
     Mirrored report;
     const auto census = report.reserve<Census>(1);
-    start_look(g, B.rows, {report.bytes(), report.bytes()});
+    expect(g, B.rows, {report.bytes(), report.bytes()});
     report.place(machine_.device(report.bytes()), machine_.host(report.bytes()));
     Ends* rows = memory_.ends[0];
     fill(machine_, rows, B.rows, Ends{});
@@ -43,6 +60,7 @@ class SortedRows {
                       EndsKernel<Index, Value>{B, rows, report.device(census)});
     machine_.launch(tiles_of(B.rows, kEndsTile),
                     CountRowsKernel{rows, B.rows, report.device(census)});
+    look_.start(nullptr);
     report.download(machine_);
     machine_.wait();
     if (!report.host(census)->fits() || !look()) return false;
@@ -85,8 +103,8 @@ class SortedRows {
   }
 
  private:
-  /// Takes the memory of rows in the order of B, and looks at their g.
-  void start_look(const G* g, std::int64_t size, Need need) {
+  /// Takes memory for rows in the order of B, whose g will be there; `need`: of what else is read.
+  void expect(const G* g, std::int64_t size, Need need) {
     const Axis none{1, 0, 0};
     Region rows;
     const auto ends = rows.reserve<Ends>(size);
@@ -95,7 +113,6 @@ class SortedRows {
     need += {rows.bytes(), 0};
     machine_.expect(need);
     memory_.ends[0] = at(machine_.device(rows.bytes()), ends);
-    look_.start(nullptr);
   }
 
   bool look() {
@@ -112,7 +129,7 @@ class SortedRows {
     const std::int64_t n = positive_, tiles = tiles_of(n, kRunTile);
     Region memory;
     const auto ends = memory.reserve<Ends>(n);
-    const auto g0 = memory.reserve<G>(n), g1 = memory.reserve<G>(n);
+    const auto g0 = memory.reserve<G>(memory_.g[0] ? 0 : n), g1 = memory.reserve<G>(n);
     const auto counts = memory.reserve<std::int64_t>(sort_counts(size));
     const auto room = memory.reserve<std::int64_t>(
         std::max(prefix_room(sort_counts(size)), prefix_room(tiles + 1)));
@@ -121,7 +138,7 @@ class SortedRows {
     const auto seen = memory.reserve<Seen>(2 * tiles);
     void* device = machine_.device(memory.bytes());
     memory_.ends[1] = at(device, ends);
-    memory_.g[0] = at(device, g0);
+    if (!memory_.g[0]) memory_.g[0] = at(device, g0);
     memory_.g[1] = at(device, g1);
     memory_.counts = at(device, counts);
     memory_.room = at(device, room);

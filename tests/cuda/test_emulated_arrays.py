@@ -63,33 +63,69 @@ def test_unusable_forms_of_g(emulated):
     assert emulated.solved == 0
 
 
-def test_what_the_host_solves(emulated):
-    """Problems that only B can tell fall back to the host."""
-    stream = np.arange(4, dtype=np.int32)
-    itself = Tensors(
+STREAM = np.arange(4, dtype=np.int32)
+SHUFFLED = np.array([6, 4, 7, 5], dtype=np.int32)
+ROW_BY_ROW = {
+    "a layer that writes to what it reads": Tensors(
         [
-            ((4, 2), stream.reshape(4, 1), ids(-1)),
-            ((4, 4), stream.reshape(4, 1), stream),
-            ((1, 4), ids(-1), stream),
+            ((4, 2), STREAM.reshape(4, 1), ids(-1)),
+            ((4, 4), STREAM.reshape(4, 1), STREAM),
+            ((1, 4), ids(-1), STREAM),
         ],
         4,
-    )
-    shuffled = np.array([6, 4, 7, 5], dtype=np.int32)
-    beside = Tensors(
+    ),
+    "an irregular tensor beside another": Tensors(
         [
-            ((4, 2), stream.reshape(4, 1), ids(-1)),
-            ((4, 4), np.arange(4, 8, dtype=np.int32).reshape(4, 1), stream),
-            ((4, 4), shuffled.reshape(4, 1), stream),
-            ((1, 4), ids(-1), np.arange(4, 8, dtype=np.int32)),
+            ((4, 2), STREAM.reshape(4, 1), ids(-1)),
+            ((4, 4), 4 + STREAM.reshape(4, 1), STREAM),
+            ((4, 4), SHUFFLED.reshape(4, 1), STREAM),
+            ((1, 4), ids(-1), 4 + STREAM),
         ],
         8,
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROW_BY_ROW)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rows_of_tensors(name, dtype, emulated):
+    """Problems that sums over tensors do not tell are read row by row, where they are."""
+    graph = ROW_BY_ROW[name]
+    g = some_weights(graph).to(dtype)
+    for parts in (g, by_tensor(graph, g)):
+        result = pc.solve(graph, parts, tol=1e-14)
+        expected = pc.solve(graph, g.double().numpy(), tol=1e-14)
+        assert np.abs(result.u.numpy() - expected.u).max() <= 1e-10
+        assert (result.rows, result.merged_rows) == (expected.rows, expected.merged_rows)
+        np.testing.assert_allclose(result.v, graph.incidence() @ result.u.numpy(), atol=1e-12)
+    assert emulated.solved == 2 and emulated.refused == 0
+    g[3] = np.nan
+    with pytest.raises(pc.InvalidInputError, match=r"g\[3\] is"):
+        pc.solve(graph, g)
+
+
+def test_permuted_channels_stay_on_the_device(emulated, no_large_copies):
+    rng = np.random.default_rng(0)
+    first = np.arange(200, dtype=np.int32)
+    second, third = (k * 200 + rng.permutation(200).astype(np.int32) for k in (1, 2))
+    graph = Tensors(
+        [
+            ((200, 30), first.reshape(200, 1), ids(-1)),
+            ((200, 200, 9), second.reshape(200, 1, 1), rng.permutation(first).reshape(200, 1)),
+            ((200, 200), third.reshape(200, 1), rng.permutation(second)),
+            ((10, 200), ids(-1), third),
+        ],
+        600,
     )
-    for graph in (itself, beside):
-        g = some_weights(graph)
-        result, expected = pc.solve(graph, g), pc.solve(graph, g.numpy())
-        assert np.array_equal(result.u.numpy(), expected.u)
-        assert result.merged_rows == expected.merged_rows
-    assert emulated.solved == 0 and emulated.refused == 2
+    g = torch.from_numpy(rng.lognormal(0, 1, graph.shape[0]))
+    expected = torch.from_numpy(pc.solve(graph, g.numpy(), tol=1e-14).u)
+    no_large_copies(600)
+    for emulated.descending in (False, True):
+        emulated.on_host = 0
+        result = pc.solve(graph, g, tol=1e-14)
+        assert emulated.on_host <= 700 * 600 < 8 * 80000, "numbers per neuron"
+        assert float((result.u - expected).abs().max()) <= 1e-10
+    assert emulated.solved == 2 and emulated.refused == 0
 
 
 def test_a_device_that_cannot_be_used_is_said(monkeypatch):
