@@ -19,6 +19,13 @@ namespace pathcond::cuda {
 /// A sweep of which the host sees the beginning and the end: what it starts from goes to the device
 /// in one copy, the launches of all steps follow each other there, and where they lead comes back
 /// in one copy.
+///
+/// What follows a sweep is left to the host. The coarse step needs one number per group and link,
+/// of what has come back anyway, since the host decides whether to go on. Then it is a chain: every
+/// pivot waits for the one before, every Newton step for the comparison of the last. One core takes
+/// 23 us for a chain of 54 groups with skips; on a device each link of the chain would be a barrier
+/// at least. The same holds for `cd` where neighbours follow each other: a step of one neuron reads
+/// little and waits for all before it.
 template <class Machine, class G>
 class DeviceSweeper final : public Sweeper {
  public:

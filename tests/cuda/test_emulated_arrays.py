@@ -104,6 +104,25 @@ def test_rows_of_tensors(name, dtype, emulated):
         pc.solve(graph, g)
 
 
+@pytest.mark.parametrize("name", ROW_BY_ROW)
+@pytest.mark.parametrize("method", ["auto", "newton", "cd"])
+@pytest.mark.parametrize("options", [{"criterion": "enorm"}, {"max_scale": 1.5}, {"u0": None}])
+def test_options_with_rows_of_tensors(name, method, options, emulated):
+    graph = ROW_BY_ROW[name]
+    g = some_weights(graph)
+    g[::3] = 0
+    if "u0" in options:
+        options = {"u0": np.linspace(-1, 1, graph.shape[1])}
+    if method == "cd":
+        options = {**options, "tol": 0.0, "max_sweeps": 30}
+    found = pc.solve(graph, g, method=method, **options)
+    expected = pc.solve(graph, g.numpy(), method=method, **options)
+    assert emulated.solved == 1
+    assert (found.status, found.merged_rows) == (expected.status, expected.merged_rows)
+    assert found.objective == pytest.approx(expected.objective, rel=1e-12)
+    assert np.abs(found.u.numpy() - expected.u).max() <= 1e-8
+
+
 def test_permuted_channels_stay_on_the_device(emulated, no_large_copies):
     rng = np.random.default_rng(0)
     first = np.arange(200, dtype=np.int32)
