@@ -147,6 +147,37 @@ def test_permuted_channels_stay_on_the_device(emulated, no_large_copies):
     assert emulated.solved == 2 and emulated.refused == 0
 
 
+def test_permuted_channels_beside_many_kinds_of_neurons(emulated):
+    """Rows would be sorted, did they form layers; tensors tell those."""
+    rng = np.random.default_rng(0)
+    first, second = (k * 300 + np.arange(300, dtype=np.int32) for k in (0, 1))
+    chain = 600 + np.arange(1100, dtype=np.int32)
+    graph = Tensors(
+        [
+            ((300, 3), first.reshape(300, 1), ids(-1)),
+            ((300, 300), rng.permutation(second).reshape(300, 1), rng.permutation(first)),
+            ((4, 300), ids(-1), second),
+            ((1100, 3), chain.reshape(1100, 1), ids(-1)),
+            ((1100, 1, 3, 3), (1100 + chain).reshape(1100, 1, 1, 1), chain.reshape(1100, 1, 1, 1)),
+            ((5, 1100), ids(-1), 1100 + chain),
+        ],
+        2800,
+    )
+    g = torch.from_numpy(rng.lognormal(0, 1, graph.shape[0]))
+    found, expected = pc.solve(graph, g, tol=1e-14), pc.solve(graph, g.numpy(), tol=1e-14)
+    assert emulated.solved == 1 and found.sweeps == expected.sweeps
+    assert np.abs(found.u.numpy() - expected.u).max() <= 1e-10
+
+
+def test_weights_too_far_apart_for_tensors(emulated):
+    graph = some_graph()
+    g = some_weights(graph)
+    g[::5] *= 1e-250
+    found, expected = pc.solve(graph, g), pc.solve(graph, g.numpy())
+    assert emulated.solved == 1 and found.status == expected.status
+    assert found.objective == pytest.approx(expected.objective, rel=1e-12)
+
+
 def test_a_device_that_cannot_be_used_is_said(monkeypatch):
     graph = some_graph()
     g = some_weights(graph)

@@ -4,7 +4,14 @@ import numpy as np
 import problems
 import pytest
 import torch
-from test_emulated_arrays import EXAMPLE, LONGEST_AXIS, by_tensor, some_graph, some_weights
+from test_emulated_arrays import (
+    EXAMPLE,
+    LONGEST_AXIS,
+    ROW_BY_ROW,
+    by_tensor,
+    some_graph,
+    some_weights,
+)
 from test_emulated_columns import as_csc
 from test_emulated_kernels import LARGE, SAME, SHARP, built, weights
 from test_emulated_rows import chains, mild, shuffled
@@ -112,6 +119,17 @@ def test_rows_in_no_order(dtype):
         assert torch.equal(found.u, pc.solve(*there, tol=SHARP).u), "deterministic"
         assert (found.rows, found.merged_rows) == (on_host.rows, on_host.merged_rows)
         assert np.abs(found.u.cpu().numpy() - on_host.u).max() <= SAME
+
+
+@pytest.mark.parametrize("name", ROW_BY_ROW)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
+def test_rows_of_tensors(name, dtype):
+    graph = ROW_BY_ROW[name]
+    g = some_weights(graph).to(dtype)
+    found = pc.solve(graph, g.cuda(), tol=SHARP)
+    assert torch.equal(found.u, pc.solve(graph, g.cuda(), tol=SHARP).u), "deterministic"
+    expected = pc.solve(graph, g.double().numpy(), tol=SHARP)
+    assert np.abs(found.u.cpu().numpy() - expected.u).max() <= SAME
 
 
 def test_absorbed_weights():
