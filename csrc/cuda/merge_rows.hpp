@@ -17,11 +17,11 @@
 /// `merge_pairs` for B and g on a device, whatever the order of the rows.
 ///
 /// Sorting decides: sums in the order of B need no floating-point atomics, and the pairs of a
-/// network are too many for one accumulator each. With g in float32 a pass of the sort reads 12
-/// bytes of every row twice and writes them once, for every 6 bits of (H + 1)^2: five passes for
-/// ResNet-50. Any merge reads B and g, 14 bytes of a row with indices of 32 and values of 8 bits,
-/// so this one takes at least some fifteen times as long, where sums over tensors take once: those
-/// are for networks as they come. It is a fraction of what copying B over a bus takes.
+/// network are too many for one accumulator each. With g in float32 a pass of the sort reads 8
+/// bytes of every row, then 12, and writes these, for every 6 bits of (H + 1)^2: five passes for
+/// ResNet-50. Any merge reads B and g, 14 bytes of a row with indices of 32 and values of 8 bits.
+/// That is the limit, of which this one moves at least some fourteen times as much, and sums over
+/// tensors, which are for networks as they come, move it once.
 namespace pathcond::cuda {
 
 template <class Machine, class G>

@@ -45,14 +45,20 @@ struct DigitTile {
                             int shift) {
     const std::int64_t begin = lane.block() * kSortTile;
     const int n = entries_of_tile(lane.block(), kSortTile, rows.size);
-    lane.for_each_read(
-        n, [=](int i) { return rows[begin + i]; },
-        [=, this](int i, const Row<G>& row) {
-          const auto rank = row.ends.rank(neurons) >> shift;
-          digit[i] = is_positive(static_cast<double>(row.g))
-                         ? static_cast<std::uint8_t>(rank % kDigits)
-                         : kDigits;
-        });
+    const auto digit_of = [=](const Ends& ends) {
+      return static_cast<std::uint8_t>((ends.rank(neurons) >> shift) % kDigits);
+    };
+    if (shift > 0) {  // what leaves the problem has left
+      lane.for_each_read(
+          n, [=](int i) { return rows.ends[begin + i]; },
+          [=, this](int i, const Ends& ends) { digit[i] = digit_of(ends); });
+    } else {
+      lane.for_each_read(
+          n, [=](int i) { return rows[begin + i]; },
+          [=, this](int i, const Row<G>& row) {
+            digit[i] = is_positive(static_cast<double>(row.g)) ? digit_of(row.ends) : kDigits;
+          });
+    }
     lane.for_each(kDigits * kRuns, [this](int k) { at(k) = 0; });
     lane.for_each(kRuns,
                   [=, this](int run) { for_run(run, n, [&](int i) { ++of(digit[i], run); }); });

@@ -18,8 +18,8 @@ namespace pathcond::cuda {
 
 /// The rows of a problem with g > 0 on a machine, sorted, and sums of those that are equal.
 ///
-/// Memory: 16 bytes per row and twice those of its g, and an eighth of a byte for counts. Half of
-/// the first is free again once rows are sorted.
+/// Memory: 8 bytes per row to find out what B is; for those that stay 8 more, twice those of their
+/// g, and an eighth of a byte for counts. Of these, 8 are free again once rows are sorted.
 template <class Machine, class G>
 class SortedRows {
  public:
