@@ -28,8 +28,8 @@ struct RunCensus {
   std::uint64_t runs, pairs;
 };
 
-/// Counts runs, and tells every neuron what it is linked to. A run of rows [first, end) adds end,
-/// then takes first away: nobody has to know both.
+/// Counts runs, and tells every neuron what it is linked to. Its rows from `first` to before `end`
+/// add end, and take first away: nobody has to know both.
 template <class G>
 struct CountRunsKernel {
   struct Shared {};
@@ -48,10 +48,9 @@ struct CountRunsKernel {
     };
     const auto use = [&](int i, const Neighbours& here, Found& found) {
       const std::int64_t k = begin + i;
-      if (k == rows.size - 1) count(lane, here.own, static_cast<std::uint64_t>(rows.size));
+      if (k == rows.size - 1) turn(lane, here.own, Ends{}, rows.size);
       if (k > 0 && here.own == here.before) return;
-      if (k > 0) count(lane, here.before, static_cast<std::uint64_t>(k));
-      count(lane, here.own, -static_cast<std::uint64_t>(k));
+      turn(lane, here.before, here.own, k);
       link(lane, here.own);
       ++found.runs;
       found.pairs += here.own.are_pair();
@@ -76,10 +75,19 @@ struct CountRunsKernel {
     }
   };
 
+  /// Row k is the first after those with other ends.
   template <class Lane>
-  PATHCOND_KERNEL void count(const Lane& lane, const Ends& ends, std::uint64_t rows_) const {
-    if (ends.left >= 0) lane.add(neurons[ends.left].left, rows_);
-    if (ends.entered >= 0) lane.add(neurons[ends.entered].entered, rows_);
+  PATHCOND_KERNEL void turn(const Lane& lane, const Ends& before, const Ends& after,
+                            std::int64_t k) const {
+    const auto end = static_cast<std::uint64_t>(k);
+    if (before.left != after.left) {
+      if (before.left >= 0) lane.add(neurons[before.left].left, end);
+      if (after.left >= 0) lane.add(neurons[after.left].left, -end);
+    }
+    if (before.entered != after.entered) {
+      if (before.entered >= 0) lane.add(neurons[before.entered].entered, end);
+      if (after.entered >= 0) lane.add(neurons[after.entered].entered, -end);
+    }
   }
   template <class Lane>
   PATHCOND_KERNEL void link(const Lane& lane, const Ends& ends) const {
