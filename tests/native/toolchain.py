@@ -36,6 +36,7 @@ def run(*command):
 
 def build(source, where, *definitions):
     """Configures and builds a CMake project."""
-    options = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=None", *definitions]
+    more = shlex.split(os.environ.get("CMAKE_ARGS", ""))
+    options = ["-G", "Ninja", "-DCMAKE_BUILD_TYPE=None", *definitions, *more]
     run("cmake", "-S", source, "-B", where, *options)
     run("cmake", "--build", where)
