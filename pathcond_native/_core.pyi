@@ -16,7 +16,9 @@ __all__: list[str] = [
     "build_info",
     "cuda_status",
     "equalise",
+    "magnitudes",
     "reduce",
+    "scale",
     "solve",
     "solve_emulated",
     "solve_on_device",
@@ -87,11 +89,30 @@ def equalise(
     Cross-layer equalisation of B (int8 in compressed sparse columns, int32) over rows of weights with these logs: u, the imbalance before and after every sweep, and what of it max_scale lets become smaller.
     """
 
+def magnitudes(
+    x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[float, float]:
+    """
+    The smallest |x| other than 0, infinity if there is none, and the largest, NaN if an entry is; x is contiguous.
+    """
+
 def reduce(
     part: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]], over_enters: bool, over_leaves: bool
 ) -> numpy.typing.NDArray[numpy.float64] | None:
     """
     Sums a 5-D part of g over its last two axes, and over the second or third; None if an entry is not positive.
+    """
+
+def scale(
+    x: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    first: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    second: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    to: numpy.ndarray[typing.Any, numpy.dtype[typing.Any]],
+    threads: typing.SupportsInt | typing.SupportsIndex,
+) -> tuple[float, int]:
+    """
+    Writes x * first * second to `to`, multiplied in float64 and rounded once; all are matrices. The largest magnitude of a new entry, NaN if one is NaN, and how many shrank to less than the smallest normal number.
     """
 
 def solve(

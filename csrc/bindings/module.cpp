@@ -11,6 +11,7 @@
 
 #include "bindings/device.hpp"
 #include "bindings/options.hpp"
+#include "bindings/parameter.hpp"
 #include "core/equalise.hpp"
 #include "core/simd.hpp"
 #include "core/solve.hpp"
@@ -244,6 +245,7 @@ PYBIND11_MODULE(_core, module, py::mod_gil_not_used()) {
              "Cross-layer equalisation of B (int8 in compressed sparse columns, int32) over rows "
              "of weights with these logs: u, the imbalance before and after every sweep, and what "
              "of it max_scale lets become smaller.");
+  bind_parameter(module);
   bind_device(module);
   module.def("build_info", &build_info, "How this module was compiled and what it runs on.");
 }

@@ -77,7 +77,8 @@ void BlockState::move_to(const std::vector<double>& u) {
   u_ = u;
   if (far()) absorb();
   for (std::size_t k = 0; k < u_.size(); ++k) {
-    x_[k] = std::exp(u_[k] - base_[k]);
+    const double from_base = u_[k] - base_[k];  // 0 for all neurons at the usual start
+    x_[k] = from_base == 0 ? 1 : std::exp(from_base);
     y_[k] = 1 / x_[k];
   }
   for (HalfSums& half : half_) half.left_valid = half.right_valid = false;

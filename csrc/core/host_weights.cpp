@@ -34,8 +34,7 @@ void HostWeights::sum(std::span<const Wanted> wanted, const std::vector<double>&
     }
     monitor_.advance(block.stored());
   }
-  const auto workers =
-      static_cast<int>(std::clamp<std::int64_t>(entries / kEntriesPerWorker, 1, threads_));
+  const int workers = workers_for(entries, threads_);
   if (workers > 1)
     std::stable_sort(small.begin(), small.end(), [&](const Wanted& a, const Wanted& b) {
       return problem_.blocks[a.block].stored() > problem_.blocks[b.block].stored();

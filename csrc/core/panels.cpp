@@ -5,6 +5,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <span>
 #include <utility>
 
 #include "core/accumulate.hpp"
@@ -45,8 +46,7 @@ class PanelMerge {
     rectangles_ = layout_.rectangles();
     allocate_blocks();
     cut_tasks();
-    const auto workers =
-        static_cast<int>(std::clamp<std::int64_t>(input_.rows / kEntriesPerWorker, 1, threads_));
+    const int workers = workers_for(input_.rows, threads_);
     std::atomic<std::size_t> next = 0;
     run_workers(workers, [&](int worker) {
       for (std::size_t k = next++; k < tasks_.size(); k = next++) {
@@ -54,9 +54,11 @@ class PanelMerge {
         if (worker == 0) monitor_.advance(kEntriesPerTask);  // signals are for the calling thread
       }
     });
-    for (const Task& task : tasks_) {
-      count(task);
-      add(task);
+    for (auto task = tasks_.begin(); task != tasks_.end();) {
+      const auto first = task;
+      while (task != tasks_.end() && task->rectangle == first->rectangle) ++task;
+      count({first, task});
+      for (const Task& part : std::span(first, task)) add(part);
     }
     return finish();
   }
@@ -211,10 +213,20 @@ class PanelMerge {
       }
   }
 
-  /// Rows with g > 0 that the task's neurons have.
-  void count(const Task& task) {
-    const Rectangle& rectangle = rectangles_[task.rectangle];
+  /// Rows with g > 0 that a rectangle's neurons have.
+  void count(std::span<const Task> tasks) {
+    const Rectangle& rectangle = rectangles_[tasks[0].rectangle];
     if (rectangle.sink == Sink::pairs) return;
+    Look look;
+    for (const Task& task : tasks) look.add(task.look);
+    if (look.usual) {
+      ends_.add_usual(panel(rectangle), rectangle.enters, rectangle.leaves, look);
+      return;
+    }
+    for (const Task& task : tasks) count(task);
+  }
+
+  void count(const Task& task) {
     const Part part = this->part(task);
     const auto& p = part.panel;
     const auto &e = part.enters, &l = part.leaves;
@@ -239,6 +251,9 @@ class PanelMerge {
   void add(const Task& task) {
     const Rectangle& rectangle = rectangles_[task.rectangle];
     const auto& p = panel(rectangle);
+    const Part part = this->part(task);
+    const auto enters = static_cast<std::size_t>(part.enters.begin);
+    const auto leaves = static_cast<std::size_t>(part.leaves.begin);
     switch (rectangle.sink) {
       case Sink::block:
         break;
@@ -255,11 +270,11 @@ class PanelMerge {
         break;
       case Sink::enter_only:
         for (std::size_t k = 0; k < task.sums.size(); ++k)
-          ends_.add_enter_only(p.entered[part(task).enters.begin + k], task.sums[k]);
+          ends_.add_enter_only(p.entered[enters + k], task.sums[k]);
         break;
       case Sink::leave_only:
         for (std::size_t k = 0; k < task.sums.size(); ++k)
-          ends_.add_leave_only(p.left[part(task).leaves.begin + k], task.sums[k]);
+          ends_.add_leave_only(p.left[leaves + k], task.sums[k]);
         break;
       case Sink::pairs:
         for (const Pair& pair : task.pairs) ends_.add(pair);

@@ -1,12 +1,11 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <exception>
 #include <thread>
 #include <vector>
-
-#include "core/can_throw.hpp"
 
 namespace pathcond {
 
@@ -17,42 +16,51 @@ namespace pathcond {
 /// Entries of B below which a thread costs more than it saves.
 inline constexpr std::int64_t kEntriesPerWorker = PATHCOND_ENTRIES_PER_WORKER;
 
-/// Runs work(0) ... work(workers - 1), the first on the calling thread. The threads live for this
-/// call only, so a fork before or after is safe. What no thread could be had for is done on the
-/// calling one. The first exception is rethrown.
+/// Threads that so many entries are worth, at most `threads`.
+inline int workers_for(std::int64_t entries, int threads) {
+  return static_cast<int>(std::clamp<std::int64_t>(entries / kEntriesPerWorker, 1, threads));
+}
+
+/// The threads of one call of the library: while one of these lives, `run_workers` on the thread
+/// that made it uses them. So a fork before or after is safe.
+class Crew {
+ public:
+  /// `threads`, the calling one included; as many of them as can be had.
+  explicit Crew(int threads);
+  ~Crew();
+  Crew(const Crew&) = delete;
+  Crew& operator=(const Crew&) = delete;
+
+  /// Of the calling thread; nullptr if there is none, or it is at work.
+  static Crew* idle();
+
+  /// Calls call(work, 0) on the calling thread, call(work, 1) ... on others.
+  void run(int workers, void (*call)(const void*, int), const void* work);
+
+ private:
+  void serve(int worker);
+  void guarded(int worker) noexcept;
+  void wait_while(const std::atomic<unsigned>& value, unsigned old) const;
+
+  Crew* outer_;  ///< of the call during which, in a signal handler or a callback, this one began
+  bool spins_, busy_ = false, stopping_ = false;
+  int workers_ = 0;
+  void (*call_)(const void*, int) = nullptr;
+  const void* work_ = nullptr;
+  std::vector<std::exception_ptr> errors_;
+  std::vector<char> undone_;
+  std::atomic<unsigned> round_ = 0, pending_ = 0;
+  std::vector<std::jthread> threads_;
+};
+
+/// Runs work(0) ... work(workers - 1), the first on the calling thread. What no thread could be had
+/// for is done there too. The first exception is rethrown.
 template <class Work>
 void run_workers(int workers, const Work& work) {
-  std::vector<std::exception_ptr> errors(static_cast<std::size_t>(workers));
-  std::vector<char> undone(static_cast<std::size_t>(workers), 0);
-  const auto guarded = [&](int worker) noexcept {
-    try {
-      work(worker);
-    } catch (...) {
-      errors[static_cast<std::size_t>(worker)] = std::current_exception();
-    }
-  };
-  {
-    std::vector<std::jthread> threads;
-    threads.reserve(static_cast<std::size_t>(workers));
-    for (int worker = 1; worker < workers; ++worker) {
-      try {
-        threads.emplace_back([&, worker] {
-          if (can_throw()) {
-            guarded(worker);
-          } else {
-            undone[static_cast<std::size_t>(worker)] = 1;
-          }
-        });
-      } catch (const std::exception&) {  // too little memory, or too many threads
-        undone[static_cast<std::size_t>(worker)] = 1;
-      }
-    }
-    guarded(0);
-  }
-  for (int worker = 1; worker < workers; ++worker)
-    if (undone[static_cast<std::size_t>(worker)]) guarded(worker);
-  for (const auto& error : errors)
-    if (error) std::rethrow_exception(error);
+  if (workers <= 1) return work(0);
+  const auto call = [](const void* of, int worker) { (*static_cast<const Work*>(of))(worker); };
+  if (Crew* crew = Crew::idle()) return crew->run(workers, call, &work);
+  Crew(workers).run(workers, call, &work);
 }
 
 /// Columns split into `parts` contiguous ranges of about equal numbers of entries.

@@ -27,8 +27,10 @@ template <class Key>
 std::vector<std::int32_t> number(const std::vector<Key>& keys) {
   std::map<Key, std::int32_t> known;
   std::vector<std::int32_t> id(keys.size());
-  for (std::size_t k = 0; k < keys.size(); ++k)
-    id[k] = known.try_emplace(keys[k], static_cast<std::int32_t>(known.size())).first->second;
+  for (std::size_t k = 0; k < keys.size(); ++k)  // neurons of a layer follow each other
+    id[k] = k > 0 && keys[k] == keys[k - 1]
+                ? id[k - 1]
+                : known.try_emplace(keys[k], static_cast<std::int32_t>(known.size())).first->second;
   return id;
 }
 

@@ -167,12 +167,15 @@ void RankOneModel::coarse_step() {
     coarse.add_pair(problem.coarse[block.source], problem.coarse[block.target], block.x * block.y);
   const auto shift = minimise(coarse);
   for (std::int32_t g = 0; g < problem.groups(); ++g) {
-    const double grow = std::exp(shift[problem.coarse[g]]);
+    const double grow = std::exp(shift[problem.coarse[g]]), shrink = 1 / grow;
     for (std::size_t k = begin(g); k < begin(g + 1); ++k) {
       z_[k] *= grow;
-      inverse_[k] = 1 / z_[k];
+      inverse_[k] *= shrink;
     }
-    refresh(g);
+    leaves_[g] *= grow;
+    enters_[g] *= shrink;
+    for (const auto id : problem.out_blocks[g]) blocks_[id].x *= grow;
+    for (const auto id : problem.in_blocks[g]) blocks_[id].y *= shrink;
   }
 }
 

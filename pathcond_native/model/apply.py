@@ -12,20 +12,24 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import increment_version
 from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
 
+from .. import _core
 from ..engine.factors import Pair, factors
 from ..engine.graph import RescalingGraph
 from ..errors import VerificationError
 from .inputs import is_finite
+from .scaled import seen_by_numpy
+from .state import write
 
 __all__ = [
     "blocks",
     "derived_refreshed",
     "multipliers",
+    "rescale_parameters",
     "rescaled_block",
-    "rescaled_values",
     "scaled",
     "underflowed",
 ]
@@ -33,30 +37,36 @@ __all__ = [
 Block: TypeAlias = "tuple[slice, ...]"
 
 _AT_ONCE = 1 << 20  # entries of a parameter
+_NATIVE = (torch.float32, torch.float64)
+_ONE = np.ones((1, 1))
 
 
-def rescaled_values(
+def rescale_parameters(
     model: nn.Module,
     graph: RescalingGraph,
     exponents: npt.NDArray[np.float64],
     *,
     exact: bool = False,
-) -> list[tuple[nn.Parameter, Tensor]]:
-    """The parameters that change, each with its new values, computed in float64 and rounded once.
+) -> dict[str, int]:
+    """Give the parameters their new values, computed in float64 and rounded once.
 
     Args:
-        model: not changed.
+        model: changed in place, parameter by parameter.
         graph: of the model.
         exponents: log2 λ per neuron, shape (H,).
         exact: refuse values that are not the old ones times a power of two.
 
+    Returns:
+        By the name of each parameter that changed, how many entries underflowed.
+
     Raises:
-        VerificationError: a value overflows its dtype, or is not exact although it has to be.
+        VerificationError: a value overflows its dtype, or is not exact although it has to be. Some
+            parameters are changed then: whoever calls has copies.
     """
     exponents = graph.extended(exponents)
+    found: dict[str, int] = {}
     if not exponents.any():
-        return []
-    found = []
+        return found
     for number, (info, parameter) in enumerate(
         zip(graph.parameters, model.parameters(), strict=True)
     ):
@@ -65,9 +75,15 @@ def rescaled_values(
             continue
         old = parameter.detach()
         both = multipliers(pair, old.dim(), old.device)
-        new = _scaled(old, both)
-        _check(info.name, old, new, both, exact)
-        found.append((parameter, new))
+        lost = None if exact else _scaled_in_place(info.name, old, both)
+        if lost is None:
+            new = _scaled(old, both)
+            _check(info.name, old, new, both, exact)
+            lost = underflowed(old, new)
+            write(parameter, new)
+        else:
+            increment_version(parameter)
+        found[info.name] = lost
     return found
 
 
@@ -92,10 +108,10 @@ def rescaled_block(
         old: the block's values.
         both: `multipliers` of the parameter.
         place: where in the parameter the block is, one slice per axis.
-        exact: as for `rescaled_values`.
+        exact: as for `rescale_parameters`.
 
     Raises:
-        VerificationError: as `rescaled_values` does.
+        VerificationError: as `rescale_parameters` does.
     """
     at = [_at(x, place) for x in both]
     new = _product(old, at).to(old.dtype)
@@ -116,13 +132,17 @@ def blocks(shape: tuple[int, ...], most: int) -> Iterator[Block]:
         yield ()
 
 
-def _check(name: str, old: Tensor, new: Tensor, both: list[Tensor], exact: bool) -> None:
-    """Raise unless new values, old ones times `both`, are in range and, if asked for, exact."""
-    if not is_finite(new):
+def _check_range(name: str, dtype: torch.dtype, finite: bool) -> None:
+    if not finite:
         raise VerificationError(
-            f"parameter '{name}' would overflow {old.dtype}; "
+            f"parameter '{name}' would overflow {dtype}; "
             "nothing was changed, use a smaller strength"
         )
+
+
+def _check(name: str, old: Tensor, new: Tensor, both: list[Tensor], exact: bool) -> None:
+    """Raise unless new values, old ones times `both`, are in range and, if asked for, exact."""
+    _check_range(name, old.dtype, is_finite(new))
     if not exact:
         return
     back = new.double()
@@ -141,6 +161,34 @@ def _merged(pair: list[Tensor], rank: int) -> list[Tensor]:
     if pair[0].numel() == 1:
         pair = [pair[0] * pair[1]]
     return [x.reshape((1,) * (rank - x.dim()) + x.shape) for x in pair]
+
+
+def _scaled_in_place(name: str, x: Tensor, both: list[Tensor]) -> int | None:
+    """Scale a tensor in one pass, and count what underflows; None if that has to be done without.
+
+    Autograd does not see it.
+    """
+    if x.device.type != "cpu" or x.dtype not in _NATIVE or not x.is_contiguous():
+        return None
+    first, second = (*(_as_matrix(factor, x.shape) for factor in both), _ONE)[:2]
+    matrix = seen_by_numpy(x.view((len(x), -1) if x.dim() > 1 and x.numel() else (1, x.numel())))
+    if first is None or second is None or not matrix.flags.writeable:
+        return None
+    largest, lost = _core.scale(matrix, first, second, matrix, torch.get_num_threads())
+    _check_range(name, x.dtype, math.isfinite(largest))
+    return lost
+
+
+def _as_matrix(factor: Tensor, shape: torch.Size) -> npt.NDArray[np.float64] | None:
+    """A factor of a tensor that is seen as a matrix of its first axis by all others.
+
+    It varies along rows or along columns; None if it does along both.
+    """
+    if len(shape) < 2:
+        return factor.reshape(1, -1).numpy()
+    if factor.shape[1:].numel() == 1:
+        return factor.reshape(-1, 1).numpy()
+    return factor[0].expand(shape[1:]).reshape(1, -1).numpy() if len(factor) == 1 else None
 
 
 def _scaled(old: Tensor, both: list[Tensor]) -> Tensor:

@@ -123,11 +123,13 @@ def _interior_once(lift: Lift, step: Step, batched: int) -> Scaled:
             continue
         size, kernel = step.outputs[0].shape[axis], step["weight"].shape[axis - batched + 1]
         copies, out = through_windows(repeat, size, kernel, stride, padding, dilation)
-        x = x.map(partial(written, axis=axis, at=repeat.at, copies=copies))
+        if copies > 1:
+            x = x.map(partial(written, axis=axis, at=repeat.at, copies=copies))
         if out is not None:
             repeats[axis] = out
     channels = value.shape[batched]
-    x = x.map(lambda t: t.expand(*t.shape[:batched], channels, *t.shape[batched + 1 :]))
+    if x.value.shape[batched] != channels:
+        x = x.map(lambda t: t.expand(*t.shape[:batched], channels, *t.shape[batched + 1 :]))
     return _lifted_map(lift, step, x).with_repeats(repeats)
 
 

@@ -88,7 +88,7 @@ class Lift:
 
     def squared(self, x: Tensor) -> Scaled:
         """The lifted form of a real constant: its square."""
-        return self.tape.constant(*self.tape.square(x.clone()))
+        return self.tape.square(x)
 
     def real(self, value: Value) -> Tensor:
         """What a static value is in the model itself, in the dtype of the computation."""
@@ -128,15 +128,12 @@ class Lift:
 
     def _squared(self, index: int) -> Scaled:
         parameter = self._parameters[index]
-        value, exponent = self.tape.square(parameter.to(self.device, self._dtype, copy=True))
-        x = self.tape.variable(value, exponent, partial(self._ready, index))
-        more = exponent - x.exponent
+        root = parameter.to(self.device, self._dtype)
+        x = self.tape.variable(self.tape.square(root), partial(self._ready, index))
 
         def fill(squares: Tensor) -> None:
-            root = shift(squares.copy_(parameter), -exponent // 2)
+            root = shift(squares.copy_(parameter), -x.exponent // 2)
             torch.mul(root, root, out=squares)
-            if more:
-                squares.copy_(shift(squares, more))
 
         if self._frugal:
             self.tape.lent.lend(x.value, fill)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = ["BATCH_NORM", "CHANNEL_NORM", "EITHER_BATCH_NORM", "INSTANCE_NORM", "LAYER_NORM"]
 
-Shape = Callable[[Step, Value], "list[int]"]
+Shape = Callable[[Step, "Value | Tensor"], "list[int]"]
 
 
 def _argument(step: Step, name: str) -> Value | None:
@@ -26,11 +27,11 @@ def _argument(step: Step, name: str) -> Value | None:
     return value if isinstance(value, Value) else None
 
 
-def _along_channels(step: Step, parameter: Value) -> list[int]:
+def _along_channels(step: Step, parameter: Value | Tensor) -> list[int]:
     return [1, parameter.shape[0]] + [1] * (len(step["input"].shape) - 2)
 
 
-def _trailing(step: Step, parameter: Value) -> list[int]:
+def _trailing(step: Step, parameter: Value | Tensor) -> list[int]:
     return [1] * (len(step["input"].shape) - len(parameter.shape)) + list(parameter.shape)
 
 
@@ -52,24 +53,28 @@ def _scale(shape: Shape, reason: str) -> Callable[[Scales, Step], Tensor]:
     return scale
 
 
-def _affine(lift: Lift, step: Step, out: Scaled, shape: Shape) -> Scaled:
-    """out · γ² + β²."""
+def _squared(lift: Lift, step: Step, name: str) -> Scaled | None:
+    """γ² or β²; None if there is none."""
+    parameter = _argument(step, name)
+    return None if parameter is None else lift.full(parameter, range(len(parameter.shape)))
 
-    def laid(parameter: Value) -> Scaled:
-        full = lift.full(parameter, range(len(parameter.shape)))
-        return full.map(lambda x: x.reshape(shape(step, parameter)))
 
-    weight, bias = _argument(step, "weight"), _argument(step, "bias")
+def _affine(lift: Lift, step: Step, shape: Shape) -> Scaled:
+    """1 · γ² + β²."""
+    weight, bias = (_squared(lift, step, name) for name in ("weight", "bias"))
+    out = lift.ones(step["input"])
     if weight is not None:
-        out = lift.tape.product(torch.mul, out, laid(weight))
-    return out if bias is None else out + laid(bias)
+        out = lift.tape.product(lambda x, w: x * w.reshape(shape(step, w)), out, weight)
+    if bias is not None:
+        out = lift.tape.combine(lambda xs: xs[0] + xs[1].reshape(shape(step, xs[1])), [out, bias])
+    return out
 
 
 def _normalisation(shape: Shape) -> Rule:
     """Statistics of the input itself: paths end, γ² · 1 + β² starts new ones."""
 
     def lift(lift: Lift, step: Step) -> Scaled:
-        return _affine(lift, step, lift.ones(step["input"]), shape)
+        return _affine(lift, step, shape)
 
     return Rule(_scale(shape, "divides out the scale of its input"), lift)
 
@@ -81,10 +86,16 @@ def _batch_norm_lift(lift: Lift, step: Step) -> Scaled:
     def laid(x: Tensor) -> Tensor:
         return x.reshape(_along_channels(step, mean))
 
+    weight, bias = (_squared(lift, step, name) for name in ("weight", "bias"))
+    factors = [lift.tape.constant(1.0 / (lift.real(variance) + step["eps"]))]
+    factors += [] if weight is None else [weight]
     x = lift.stored(step["input"], range(2, len(step["input"].shape)))
-    inverse = lift.tape.constant(1.0 / (laid(lift.real(variance)) + step["eps"]))
-    out = lift.tape.product(torch.mul, x + lift[mean].map(laid), inverse)
-    return _affine(lift, step, out, _along_channels).with_repeats(x.repeats)
+    out = lift.tape.product(lambda x, *factors: x * laid(math.prod(factors)), x, *factors)
+    # Per channel before the whole: its entries are passed over twice.
+    offset = lift.tape.product(lambda *xs: math.prod(xs), lift[mean], *factors)
+    terms = [out, offset] + ([] if bias is None else [bias])
+    out = lift.tape.combine(lambda xs: xs[0] + laid(sum(xs[2:], xs[1])), terms)
+    return out.with_repeats(x.repeats)
 
 
 def _by_statistics(own: Callable[[Step], bool]) -> Rule:
@@ -98,7 +109,7 @@ def _by_statistics(own: Callable[[Step], bool]) -> Rule:
 
     def lift(lift: Lift, step: Step) -> Scaled:
         if own(step):
-            return _affine(lift, step, lift.ones(step["input"]), _along_channels)
+            return _affine(lift, step, _along_channels)
         return _batch_norm_lift(lift, step)
 
     return Rule(scale, lift)

@@ -23,7 +23,7 @@ from torch.utils import _pytree as pytree
 
 from ..engine.graph import RescalingGraph
 from ..errors import PathcondError
-from .apply import rescaled_values
+from .apply import rescale_parameters
 from .state import copied, write
 from .verify import Change, Run, changes, mode_of, observe
 
@@ -68,8 +68,7 @@ def is_rounding(
         amplified = {(c.run, c.output): c.error for c in changes(before, observe(twin, precise))}
         for x, value in zip(parameters, originals, strict=True):
             write(x, value)
-        for x, value in rescaled_values(twin, graph, exponents):
-            write(x, value)
+        rescale_parameters(twin, graph, exponents)
         found = changes(before, observe(twin, precise))
     except PathcondError:
         return False

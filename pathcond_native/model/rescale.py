@@ -20,7 +20,7 @@ from ..engine.report import RescaleReport, Verification, nothing_done, report_of
 from ..engine.rounding import RoundTo
 from ..errors import InvalidInputError, VerificationError
 from ..memory import exhaustion_told
-from .apply import derived_refreshed, rescaled_values, underflowed
+from .apply import derived_refreshed, rescale_parameters, underflowed
 from .checks import check_graph
 from .criteria import problem
 from .inputs import (
@@ -257,11 +257,8 @@ def _apply(
     moving: list[tuple[Moving, Tensor]],
 ) -> dict[str, int]:
     """Change everything; returns how many entries underflowed, by tensor."""
-    names = {id(x): info.name for info, x in zip(graph.parameters, model.parameters(), strict=True)}
-    found = {}
-    for parameter, value in rescaled_values(model, graph, log2, exact=exact):
-        found[f"parameter '{names[id(parameter)]}'"] = underflowed(parameter.detach(), value)
-        write(parameter, value)
+    lost = rescale_parameters(model, graph, log2, exact=exact)
+    found = {f"parameter '{name}'": count for name, count in lost.items()}
     for x, value in moved_values(moving, graph, log2):
         found[x.name] = underflowed(x.tensor, value)
         write(x.tensor, value)

@@ -12,14 +12,27 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from .. import _core
 from .lent import Lent
 from .repeats import Repeat
 
-__all__ = ["Scaled", "Tape", "TooWideError", "extremes", "normalise", "shift"]
+__all__ = [
+    "Scaled",
+    "Tape",
+    "TooWideError",
+    "extremes",
+    "magnitudes",
+    "normalise",
+    "seen_by_numpy",
+    "shift",
+]
 
 _LARGEST_STEP = 120  # 2^±120 is a normal number in float32 and float64
 _HEADROOM = 12  # normalised exponents stay below 1/12 of the largest: products of a few fit
@@ -46,6 +59,12 @@ def shift(x: Tensor, exponent: int) -> Tensor:
     return x
 
 
+def seen_by_numpy(x: Tensor) -> npt.NDArray[Any]:
+    """A tensor in memory as an array, without a copy; unlike `Tensor.numpy`, which forbids its
+    storage to be resized ever after, it leaves no trace."""
+    return np.from_dlpack(x.detach())
+
+
 def extremes(x: Tensor) -> tuple[float, float]:
     """The smallest and the largest entry, 0 if there is none; waits for a device once."""
     if x.numel() == 0:
@@ -57,24 +76,33 @@ def extremes(x: Tensor) -> tuple[float, float]:
     return low, high
 
 
+def magnitudes(x: Tensor, guarded: bool = True) -> tuple[float, float]:
+    """The smallest |x| other than 0, infinity if there is none or it is not `guarded`; the largest.
+
+    One pass on the CPU; the largest is NaN or infinite if an entry is.
+    """
+    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.float64) and x.is_contiguous():
+        return _core.magnitudes(seen_by_numpy(x), torch.get_num_threads())
+    low, high = extremes(x)
+    if not guarded or (low == high == 0.0):
+        return math.inf, max(-low, high)
+    smallest = low if low > 0.0 else float(x.masked_fill(x == 0, math.inf).abs().amin())
+    return smallest, max(-low, high)
+
+
 def normalise(x: Tensor, exponent: int) -> tuple[Tensor, int]:
     """The same number x · 2^exponent with max|x| well inside the range of the dtype."""
-    return _normalised(x, exponent, False)[:2]
-
-
-def _normalised(x: Tensor, exponent: int, guarded: bool) -> tuple[Tensor, int, float]:
-    """The same, and the smallest |x| that is not 0 if it is `guarded`."""
-    low, high = extremes(x)
-    largest = max(-low, high)
+    _, largest = magnitudes(x, guarded=False)
     if largest == 0.0:
-        return x, _ZERO, math.inf
-    smallest = math.inf
-    if guarded:
-        smallest = low if low > 0.0 else float(x.masked_fill(x == 0, math.inf).abs().amin())
-    size = math.frexp(largest)[1] if math.isfinite(largest) else 0
-    if abs(size) <= math.frexp(torch.finfo(x.dtype).max)[1] // _HEADROOM:
-        return x, exponent, smallest
-    return shift(x, -size), exponent + size, math.ldexp(smallest, -size)
+        return x, _ZERO
+    size = _too_large(largest, x.dtype)
+    return shift(x, -size), exponent + size
+
+
+def _too_large(x: float, dtype: torch.dtype, power: int = 1) -> int:
+    """The exponent of x, if x^power is not well inside the range; 0 if it is, or not finite."""
+    size = math.frexp(x)[1] if math.isfinite(x) else 0
+    return size if abs(power * size) > math.frexp(torch.finfo(dtype).max)[1] // _HEADROOM else 0
 
 
 @dataclass(eq=False)
@@ -137,19 +165,23 @@ class Tape:
         """A tensor without a derivative."""
         return self._scaled(value, exponent)
 
-    def square(self, root: Tensor) -> tuple[Tensor, int]:
-        """root² as value and exponent; the root may be overwritten."""
-        value, exponent = normalise(root, 0)
-        if not self._guarded:
-            return value.square_(), 2 * exponent
-        squares = value.square()
-        if not squares.all() and int(squares.count_nonzero()) != int(value.count_nonzero()):
+    def square(self, root: Tensor) -> Scaled:
+        """root², without a derivative; the root stays as it is."""
+        smallest, largest = magnitudes(root, self._guarded)
+        half = _too_large(largest, root.dtype, power=2)
+        smallest = math.ldexp(smallest, -half) ** 2
+        if self._guarded and smallest < torch.finfo(root.dtype).tiny:
             raise TooWideError
-        return squares, 2 * exponent
+        exponent = 2 * half if largest else _ZERO
+        return Scaled(shift(root, -half).square(), exponent, self, False, smallest)
 
     def _scaled(self, value: Tensor, exponent: int, differentiable: bool = False) -> Scaled:
-        value, exponent, smallest = _normalised(value, exponent, self._guarded)
-        return Scaled(value, exponent, self, differentiable, smallest)
+        smallest, largest = magnitudes(value, self._guarded)
+        if largest == 0.0:
+            return Scaled(value, _ZERO, self, differentiable)
+        size = _too_large(largest, value.dtype)
+        smallest = math.ldexp(smallest, -size)
+        return Scaled(shift(value, -size), exponent + size, self, differentiable, smallest)
 
     def _guard(self, *factors: float) -> None:
         """Raise if a product of entries of these sizes may vanish."""
@@ -163,15 +195,12 @@ class Tape:
         self._guard(math.ldexp(x.smallest, max(x.exponent - top, _VANISHED)))
         return shift(x.value, x.exponent - top)
 
-    def variable(
-        self, value: Tensor, exponent: int, ready: Callable[[Tensor, int], None]
-    ) -> Scaled:
-        """A tensor whose derivative is wanted: `backward` calls ready(value, exponent) with it."""
-        variable = self.constant(value, exponent)
-        variable.differentiable = True
-        variable.ready = ready
-        self._variables.append(variable)
-        return variable
+    def variable(self, x: Scaled, ready: Callable[[Tensor, int], None]) -> Scaled:
+        """x, with its derivative wanted: `backward` calls ready(value, exponent) with that."""
+        x.differentiable = True
+        x.ready = ready
+        self._variables.append(x)
+        return x
 
     def product(self, f: Callable[..., Tensor], *operands: Scaled) -> Scaled:
         """f(*operands), for an f that is linear in each operand."""
@@ -255,7 +284,11 @@ class Tape:
             variable.hand_over()
 
     def _accumulate(self, x: Scaled, gradient: Tensor, exponent: int) -> None:
-        more, held = self._scaled(gradient, exponent), x.gradient
+        held = x.gradient
+        if held is None and x.ready is not None and x.uses == 1:  # handed over as it is
+            x.gradient = Scaled(gradient, exponent, self)
+            return
+        more = self._scaled(gradient, exponent)
         if held is not None:
             top = max(more.exponent, held.exponent)
             more = self._scaled(self._shifted(more, top) + self._shifted(held, top), top)

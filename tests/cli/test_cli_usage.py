@@ -186,11 +186,14 @@ def test_a_verification_that_fails_writes_nothing(weights, pathcond, monkeypatch
     from pathcond_native.model import apply
 
     def wrong(model, *arguments, **options):
-        values = apply.rescaled_values(model, *arguments, **options)
-        return [(parameter, 1.01 * value) for parameter, value in values]
+        lost = apply.rescale_parameters(model, *arguments, **options)
+        with torch.no_grad():
+            for x in map(model.get_parameter, lost):
+                x.mul_(1.01)
+        return lost
 
     module = importlib.import_module("pathcond_native.model.rescale")
-    monkeypatch.setattr(module, "rescaled_values", wrong)
+    monkeypatch.setattr(module, "rescale_parameters", wrong)
     before = weights.read_bytes()
     code, out, err = pathcond("rescale", *FACTORY, "--checkpoint", weights, "--in-place")
     assert (code, out) == (1, "")

@@ -120,7 +120,7 @@ def test_a_forward_pass_that_raises(call):
         ("trace", KeyboardInterrupt),
         ("problem", InjectedError),
         ("find", KeyboardInterrupt),
-        ("rescaled_values", MemoryError),
+        ("rescale_parameters", MemoryError),
         ("changes", KeyboardInterrupt),
     ],
 )

@@ -126,14 +126,16 @@ def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
     x = torch.randn(4, 2, 5, 5)
     before = bits(model)
     if fault == "wrong factor":
-        rescaled = rescale.rescaled_values
+        rescaled = rescale.rescale_parameters
 
-        def wrong(*args, **options):
-            (parameter, value), *rest = rescaled(*args, **options)
-            return [(parameter, value * 1.01), *rest]
+        def wrong(model, *args, **options):
+            lost = rescaled(model, *args, **options)
+            with torch.no_grad():
+                model.get_parameter(next(iter(lost))).mul_(1.01)
+            return lost
 
-        monkeypatch.setattr(rescale, "rescaled_values", wrong)
-        monkeypatch.setattr(proof, "rescaled_values", wrong)
+        monkeypatch.setattr(rescale, "rescale_parameters", wrong)
+        monkeypatch.setattr(proof, "rescale_parameters", wrong)
         expected, message = VerificationError, "rescaling changed output .* evaluation mode"
     elif fault == "failing forward":
         observe, calls = rescale.observe, []
@@ -147,15 +149,16 @@ def test_any_fault_restores_every_bit(fault, monkeypatch, bits):
         monkeypatch.setattr(rescale, "observe", failing)
         expected, message = InjectedError, "forward"
     else:
-        write, calls = rescale.write, []
+        apply, calls = importlib.import_module("pathcond_native.model.apply"), []
+        scaled_in_place = apply._scaled_in_place
 
-        def failing_write(parameter, value):
-            calls.append(parameter)
+        def failing_write(*args):
+            calls.append(scaled_in_place(*args))
             if len(calls) == 3:
                 raise InjectedError("write")
-            write(parameter, value)
+            return calls[-1]
 
-        monkeypatch.setattr(rescale, "write", failing_write)
+        monkeypatch.setattr(apply, "_scaled_in_place", failing_write)
         expected, message = InjectedError, "write"
     with pytest.raises(expected, match=message):
         rescale_(model, x)
@@ -180,16 +183,19 @@ def cancelling() -> nn.Sequential:
 def test_a_float64_copy_tells_rounding_from_a_wrong_rescaling(fault, monkeypatch, bits):
     model, x = cancelling(), torch.randn(2, 6)
     before = bits(model)
-    rescaled = rescale.rescaled_values
+    rescaled = rescale.rescale_parameters
 
-    def wrong(*args, **options):
-        values = rescaled(*args, **options)
-        return [(x, value * (1 + 1e-6 * torch.rand_like(value))) for x, value in values]
+    def wrong(model, *args, **options):
+        lost = rescaled(model, *args, **options)
+        with torch.no_grad():
+            for x in map(model.get_parameter, lost):
+                x.mul_(1 + 1e-6 * torch.rand_like(x))
+        return lost
 
     if fault:
-        monkeypatch.setattr(rescale, "rescaled_values", wrong)
+        monkeypatch.setattr(rescale, "rescale_parameters", wrong)
     if fault == "in the rule":
-        monkeypatch.setattr(proof, "rescaled_values", wrong)
+        monkeypatch.setattr(proof, "rescale_parameters", wrong)
     if fault:
         with pytest.raises(VerificationError, match="rescaling changed output"):
             rescale_(model, x)
@@ -269,15 +275,37 @@ def test_the_proof_leaves_the_originals_alone(monkeypatch, bits):
     """A float64 model that amplifies rounding: its copy is nudged, and the proof then refused."""
     model, x = cancelling().double(), torch.randn(2, 6).double()
     before = bits(model)
-    values = rescale.rescaled_values
+    rescaled = rescale.rescale_parameters
 
-    def wrong(*args, **options):
-        return [(x, value * (1 + 1e-9)) for x, value in values(*args, **options)]
+    def wrong(model, *args, **options):
+        lost = rescaled(model, *args, **options)
+        with torch.no_grad():
+            for x in map(model.get_parameter, lost):
+                x.mul_(1 + 1e-9)
+        return lost
 
-    monkeypatch.setattr(rescale, "rescaled_values", wrong)
+    monkeypatch.setattr(rescale, "rescale_parameters", wrong)
     with pytest.raises(VerificationError, match="rescaling changed output"):
         rescale_(model, x)
     assert bits(model) == before
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_autograd_knows_that_the_parameters_changed(dtype):
+    model, x = mlp(4, 5, 3).to(dtype), torch.randn(2, 4, dtype=dtype, requires_grad=True)
+    outputs = model(x).sum()
+    rescale_(model, x.detach())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        outputs.backward()
+
+
+def test_memory_of_parameters_can_still_be_given_back():
+    """As wrappers that shard a model do; `Tensor.numpy` forbids it for good."""
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    rescale_(model, x)
+    diag_g(model, x)
+    for parameter in model.parameters():
+        parameter.untyped_storage().resize_(0)
 
 
 def test_inside_autocast():

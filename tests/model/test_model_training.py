@@ -119,12 +119,16 @@ def test_a_training_run_that_needs_float32_is_not_proven(monkeypatch, bits):
     model = Narrow()
     before = bits(model)
     rescale = importlib.import_module("pathcond_native.model.rescale")
-    values = rescale.rescaled_values
+    rescaled = rescale.rescale_parameters
 
-    def wrong(*args, **options):
-        return [(x, value * (1 + 1e-4)) for x, value in values(*args, **options)]
+    def wrong(model, *args, **options):
+        lost = rescaled(model, *args, **options)
+        with torch.no_grad():
+            for x in map(model.get_parameter, lost):
+                x.mul_(1 + 1e-4)
+        return lost
 
-    monkeypatch.setattr(rescale, "rescaled_values", wrong)
+    monkeypatch.setattr(rescale, "rescale_parameters", wrong)
     with pytest.raises(VerificationError, match="rescaling changed output"):
         rescale.rescale_(model, torch.randn(2, 4))
     assert bits(model) == before
