@@ -14,6 +14,8 @@ from typing import Any
 
 import torch
 
+from .interruptions import Interruptions
+
 __all__ = ["full_precision"]
 
 
@@ -33,8 +35,15 @@ _blocks = _Blocks()
 def full_precision() -> Iterator[None]:
     """Within the block, products of float32 are rounded to float32 and no less.
 
-    The first block of all threads to begin sets that, the last to end puts back what was set.
+    The first block of all threads to begin sets that, the last to end puts back what was set,
+    whenever Ctrl-C is pressed.
     """
+    with Interruptions() as interruptions, _settings_raised(), interruptions.allowed():
+        yield
+
+
+@contextmanager
+def _settings_raised() -> Iterator[None]:
     with _blocks.lock:
         if not _blocks.running:
             _blocks.put_back = _raised()

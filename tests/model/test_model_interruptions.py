@@ -12,7 +12,7 @@ from torch import nn
 from training_zoo import batch, everything
 from zoo import trained
 
-from pathcond_native.model import interruptions, rescale_, state, trace
+from pathcond_native.model import interruptions, precision, rescale_, state, trace
 from pathcond_native.model.interruptions import Interruptions
 
 pytestmark = pytest.mark.skipif(
@@ -103,10 +103,15 @@ def ends():
     return graph, before, values(everything(model, optimizer))
 
 
-@pytest.mark.parametrize("module", [state, interruptions], ids=["state", "interruptions"])
+def precision_of_products():
+    return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
+
+
+@pytest.mark.parametrize("module", [state, interruptions, precision], ids=lambda m: m.__name__)
 def test_every_line_that_keeps_or_puts_back(module, ends):
     graph, before, finished = ends
     model, optimizer = network()
+    products = precision_of_products()
 
     def run():
         return rescale_(model, X, graph=graph, optimizer=optimizer)
@@ -119,6 +124,7 @@ def test_every_line_that_keeps_or_puts_back(module, ends):
             assert values(everything(model, optimizer)) in (before, finished), (line, time_of)
             assert all(m.training for m in model.modules())
             assert signal.getsignal(signal.SIGINT).__name__ == "raises"
+            assert precision_of_products() == products
 
 
 # What is raised in callbacks of weak references (torch's) and of gc (JAX's) gets lost.
@@ -126,7 +132,7 @@ def test_every_line_that_keeps_or_puts_back(module, ends):
 def test_a_hail_of_signals(ends):
     """From another thread, at times that nobody chose, several in a row."""
     graph, before, finished = ends
-    over, counts = threading.Event(), [0, 0]
+    over, counts, products = threading.Event(), [0, 0], precision_of_products()
 
     def hail():
         pause = 0.0
@@ -152,6 +158,7 @@ def test_a_hail_of_signals(ends):
             after = values(everything(model, optimizer))
             assert after in (before, finished)
             assert all(m.training for m in model.modules())
+            assert precision_of_products() == products
             counts[after == finished] += 1
     finally:
         over.set()
