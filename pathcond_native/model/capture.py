@@ -21,6 +21,7 @@ from ..errors import TraceError
 from ..memory import ran_out
 from .attributes import attributes_kept
 from .inputs import mode
+from .precision import full_precision
 from .rules import RULES
 
 __all__ = ["capture", "operator_name"]
@@ -65,6 +66,7 @@ def capture(
         attributes_kept(model),
         mode(model, training),
         torch.no_grad(),
+        full_precision(),  # the export puts back the settings that it found: they are not to change
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")

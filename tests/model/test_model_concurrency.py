@@ -49,7 +49,9 @@ def rescaled(pair):
 
 def test_eight_threads_rescale_different_models():
     alone = [rescaled(pair) for pair in models()]
+    products = torch.backends.cudnn.allow_tf32
     with ThreadPoolExecutor(8) as pool:
         together = list(pool.map(rescaled, models()))
+    assert torch.backends.cudnn.allow_tf32 == products
     for one, other in zip(alone, together, strict=True):
         assert all(torch.equal(a, b) for a, b in zip(one, other, strict=True))
