@@ -155,6 +155,7 @@ const char* name(Status status) {
 template <class Index, class Value, class G>
 Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const Options& options) {
   check(options, B.rows, B.columns, g.size());
+  const Crew crew(workers_for(B.entries, options.threads));
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
@@ -197,6 +198,7 @@ std::optional<Solution> solve(std::int64_t rows, std::int32_t neurons,
                               const std::function<std::optional<MergedProblem>(Monitor&)>& merge,
                               const Options& options) {
   check(options, rows, neurons, static_cast<std::size_t>(rows));
+  const Crew crew(workers_for(rows, options.threads));
   Solution solution;
   Stopwatch watch(solution);
   Monitor monitor(options.poll);
