@@ -48,6 +48,7 @@ class RowMerge {
     lay_out();
     count_runs();
     monitor_.advance(2 * ends_.rows);
+    if (!rows_.usual()) return std::nullopt;
     const Partition parts = partition();
     if (parts.groups() == 0 || !lay_out_blocks(parts)) return std::nullopt;
     sum_blocks();

@@ -73,6 +73,9 @@ class SortedRows {
   std::int64_t tiles() const { return tiles_of(size(), kRunTile); }
   /// Sums are those of g times this.
   double scale() const { return scale_; }
+  /// Whether sums may stay on the machine as they are, and be multiplied there with all that a
+  /// solve multiplies them with: the largest entry is about 1, the smallest not far from it.
+  bool usual() const { return usual_; }
   /// Memory that is free, 8 bytes per row.
   void* free() const { return free_; }
 
@@ -120,7 +123,13 @@ class SortedRows {
     if (!seen.usual) return false;
     positive_ = static_cast<std::int64_t>(look_.result(0)[0]);
     if (positive_ == 0) return true;
-    scale_ = scale_for({positive_, std::ilogb(seen.largest) + 1});
+    const int exponent = std::ilogb(seen.largest) + 1;
+    usual_ = exponent - std::ilogb(seen.smallest) <= kUsualSpread;
+    if (usual_) {
+      scale_ = std::ldexp(1.0, -exponent);
+      return true;
+    }
+    scale_ = scale_for({positive_, exponent});
     return scale_ >= 1 || seen.smallest * scale_ > 0;
   }
 
@@ -148,10 +157,13 @@ class SortedRows {
     std::tie(rows_, free_) = sort_rows(machine_, g, size, n, neurons, memory_);
   }
 
+  static constexpr int kUsualSpread = 600;  // of exponents
+
   Machine& machine_;
   Sums<Machine, G, Count> look_;
   std::int64_t positive_ = 0;
   double scale_ = 1;
+  bool usual_ = false;
   SortMemory<G> memory_{};
   Rows<G> rows_{};
   Ends* free_ = nullptr;
