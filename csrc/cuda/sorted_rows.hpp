@@ -126,7 +126,7 @@ class SortedRows {
     const int exponent = std::ilogb(seen.largest) + 1;
     usual_ = exponent - std::ilogb(seen.smallest) <= kUsualSpread;
     if (usual_) {
-      scale_ = std::ldexp(1.0, -exponent);
+      scale_ = std::ldexp(1.0, std::min(-exponent, 1023));
       return true;
     }
     scale_ = scale_for({positive_, exponent});

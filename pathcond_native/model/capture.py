@@ -9,7 +9,6 @@ a tensor that one operator has just made and that only they read.
 from __future__ import annotations
 
 import operator
-import threading
 import warnings
 from typing import Any
 
@@ -21,15 +20,12 @@ from ..errors import TraceError
 from ..memory import ran_out
 from .attributes import attributes_kept
 from .inputs import mode
-from .precision import full_precision
+from .precision import settings_alone
 from .rules import RULES
 
 __all__ = ["capture", "operator_name"]
 
 _EINSUM = torch.ops.aten.einsum.default
-
-_ONE_AT_A_TIME = threading.RLock()
-"""torch.export changes state of the whole process while it runs, as does ignoring warnings."""
 
 # What they return shares memory with nothing: their output may be written to.
 _MAKE_NEW_TENSORS = {
@@ -62,11 +58,10 @@ def capture(
     """
     # Without gradients, `no_grad` blocks inside the model leave no trace in the graph.
     with (
-        _ONE_AT_A_TIME,
+        settings_alone(),  # torch.export changes state of the whole process, as does what is below
         attributes_kept(model),
         mode(model, training),
         torch.no_grad(),
-        full_precision(),  # the export puts back the settings that it found: they are not to change
         warnings.catch_warnings(),
     ):
         warnings.simplefilter("ignore")

@@ -1,7 +1,8 @@
 """Products of float32 in float32, whatever torch has been told about their speed.
 
 On GPUs convolutions are by default computed in TF32, with 10 bits: a right rescaling then moves
-outputs a hundred times farther than what a wrong one is known by.
+outputs a hundred times farther than what a wrong one is known by. The settings are the process's,
+so that all who change them, in any thread, take turns.
 """
 
 from __future__ import annotations
@@ -9,26 +10,34 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from threading import Lock
+from threading import Condition, get_ident, local
 from typing import Any
 
 import torch
 
 from .interruptions import Interruptions
 
-__all__ = ["full_precision"]
+__all__ = ["full_precision", "settings_alone"]
 
 
 @dataclass
-class _Blocks:
-    """Those that are being run, in any thread: settings are the process's."""
+class _Turns:
+    """Whose turn it is, of all threads: settings are the process's."""
 
-    running: int = 0
+    precise: int = 0
+    """Blocks in full precision that are being run."""
     put_back: Callable[[], None] = lambda: None
-    lock: Lock = field(default_factory=Lock)
+    alone: int | None = None
+    """The thread that is alone, so many times."""
+    depth: int = 0
+    mine: local = field(default_factory=local)
+    changed: Condition = field(default_factory=Condition)
+
+    def my_blocks(self) -> int:
+        return getattr(self.mine, "precise", 0)
 
 
-_blocks = _Blocks()
+_turns = _Turns()
 
 
 @contextmanager
@@ -43,18 +52,56 @@ def full_precision() -> Iterator[None]:
 
 
 @contextmanager
+def settings_alone() -> Iterator[None]:
+    """Within the block, which one thread at a time enters, no other thread's block is run.
+
+    torch.export changes the same settings and puts back those that it found.
+    """
+    with Interruptions() as interruptions, _alone(), interruptions.allowed():
+        yield
+
+
+@contextmanager
 def _settings_raised() -> Iterator[None]:
-    with _blocks.lock:
-        if not _blocks.running:
-            _blocks.put_back = _raised()
-        _blocks.running += 1
+    turns, me = _turns, get_ident()
+    with turns.changed:
+        turns.changed.wait_for(lambda: turns.alone in (None, me))
+        if not turns.precise:
+            turns.put_back = _raised()
+        turns.precise += 1
+        turns.mine.precise = turns.my_blocks() + 1
     try:
         yield
     finally:
-        with _blocks.lock:
-            _blocks.running -= 1
-            if not _blocks.running:
-                _blocks.put_back()
+        with turns.changed:
+            turns.mine.precise -= 1
+            turns.precise -= 1
+            if not turns.precise:
+                turns.put_back()
+                turns.changed.notify_all()
+
+
+@contextmanager
+def _alone() -> Iterator[None]:
+    turns, me = _turns, get_ident()
+
+    def my_turn() -> bool:
+        # A model that traces another one while it runs in full precision would wait for itself.
+        free = not turns.precise or turns.my_blocks() > 0
+        return turns.alone == me or (turns.alone is None and free)
+
+    with turns.changed:
+        turns.changed.wait_for(my_turn)
+        turns.alone = me
+        turns.depth += 1
+    try:
+        yield
+    finally:
+        with turns.changed:
+            turns.depth -= 1
+            if not turns.depth:
+                turns.alone = None
+                turns.changed.notify_all()
 
 
 def _raised() -> Callable[[], None]:
