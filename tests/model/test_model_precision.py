@@ -8,7 +8,7 @@ from torch import nn
 from zoo import mlp
 
 import pathcond_native as pc
-from pathcond_native.model.precision import full_precision
+from pathcond_native.model.precision import full_precision, settings_alone
 
 NEWER = hasattr(torch.backends.cudnn, "conv")
 
@@ -88,3 +88,36 @@ def test_settings_are_put_back_by_the_last_of_all_threads(told):
     leave.set()
     thread.join()
     assert settings() == before
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [(full_precision, settings_alone), (settings_alone, full_precision), (settings_alone,) * 2],
+)
+def test_whoever_changes_settings_waits_for_others(first, second):
+    inside, leave, done = threading.Event(), threading.Event(), threading.Event()
+
+    def other():
+        with first():
+            inside.set()
+            leave.wait(10)
+
+    def waiting():
+        with second():
+            done.set()
+
+    threads = [threading.Thread(target=other), threading.Thread(target=waiting)]
+    threads[0].start()
+    assert inside.wait(10)
+    threads[1].start()
+    assert not done.wait(0.1)
+    leave.set()
+    for thread in threads:
+        thread.join(10)
+    assert done.is_set()
+
+
+def test_a_thread_does_not_wait_for_itself():
+    for outer, inner in [(full_precision, settings_alone), (settings_alone, full_precision)]:
+        with outer(), inner(), outer():
+            pass
