@@ -39,6 +39,9 @@ def main() -> int:
     facts["tensors"] = [by_tensors(p) for p in (1e5, 1e6, 1e7, 1e8, 1e9) if p <= most]
     facts["raw"] = [raw(p) for p in (1e5, 1e6, 1e7, 5e7) if p <= most]
     facts["exponent"] = exponent(facts["tensors"])
+    facts["exponent_per_pass"] = exponent(
+        [{**f, "seconds": f["seconds"] / f["passes"]} for f in facts["tensors"]]
+    )
     facts["depth"] = [depth(layers) for layers in DEPTHS]
     facts["shapes"] = [shape(*x) for x in SHAPES]
     facts["conditioning"] = [hard(*x) for x in HARD]
@@ -179,7 +182,8 @@ def report(facts: Facts) -> str:
         "",
         *lines(head, [timed("by tensors", f) for f in facts["tensors"]]),
         f"By tensors: float32 g in place, at most {100 * extra:.1f} % more memory than g from 1e7 "
-        f"on; time grows as p^{facts['exponent']:.2f} from 1e6 on.",
+        f"on; time grows as p^{facts['exponent']:.2f} from 1e6 on, time per pass as "
+        f"p^{facts['exponent_per_pass']:.2f}.",
         "",
         *lines(head, [timed("from B", f) for f in facts["raw"]]),
         *lines(head, [timed(f["name"], f) for f in facts["shapes"]]),
