@@ -227,6 +227,34 @@ def _solved_in_fork(B, g):
         child.kill()
 
 
+def test_a_child_forked_in_a_callback_goes_on():
+    """Of the threads of the solve it has one."""
+    code = """
+        import os, sys
+        sys.path.insert(0, sys.argv[1])
+        import numpy as np
+        import test_concurrency as t
+        B, g = t.drawn(t.wide)
+        expected = t.pc.solve(B, g, threads=1, method="newton")
+        parent, children = os.getpid(), []
+        def fork_once(sweep, *_):
+            if not children:
+                children.append(os.fork())
+        found = t.pc.solve(B, g, threads=4, method="newton", callback=fork_once)
+        same = found.passes > 3 and np.array_equal(found.u, expected.u)
+        if os.getpid() != parent:
+            os._exit(0 if same else 1)
+        print(same, os.waitstatus_to_exitcode(os.waitpid(children[0], 0)[1]))
+    """
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), str(__file__).rpartition("/")[0]],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout == "True 0\n", done.stderr
+
+
 @pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 def test_fork_before_during_and_after_a_solve():
     B, g = drawn(wide)

@@ -1,5 +1,7 @@
 #include "core/parallel.hpp"
 
+#include <unistd.h>
+
 #include <chrono>
 #include <utility>
 
@@ -24,6 +26,7 @@ void relax() {
 
 Crew::Crew(int threads)
     : outer_(std::exchange(current, this)),
+      process_(getpid()),
       spins_(static_cast<unsigned>(threads) <= std::thread::hardware_concurrency()) {
   try {
     errors_.resize(static_cast<std::size_t>(threads));
@@ -37,6 +40,8 @@ Crew::Crew(int threads)
 
 Crew::~Crew() {
   current = outer_;
+  if (in_child())
+    for (std::jthread& thread : threads_) thread.detach();  // there is nobody to wait for
   stopping_ = true;
   ++round_;
   round_.notify_all();
@@ -45,13 +50,13 @@ Crew::~Crew() {
 Crew* Crew::idle() { return current != nullptr && !current->busy_ ? current : nullptr; }
 
 void Crew::run(int workers, void (*call)(const void*, int), const void* work) {
+  errors_.assign(static_cast<std::size_t>(workers), nullptr);
+  undone_.assign(static_cast<std::size_t>(workers), 1);
   busy_ = true;
   workers_ = workers;
   call_ = call;
   work_ = work;
-  errors_.assign(static_cast<std::size_t>(workers), nullptr);
-  undone_.assign(static_cast<std::size_t>(workers), 1);
-  pending_ = static_cast<unsigned>(threads_.size());
+  pending_ = in_child() ? 0 : static_cast<unsigned>(threads_.size());
   ++round_;
   round_.notify_all();
   guarded(0);
@@ -62,6 +67,8 @@ void Crew::run(int workers, void (*call)(const void*, int), const void* work) {
   for (const auto& error : errors_)
     if (error) std::rethrow_exception(error);
 }
+
+bool Crew::in_child() const { return getpid() != process_; }
 
 void Crew::serve(int worker) {
   const bool able = can_throw();

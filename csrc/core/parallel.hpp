@@ -22,7 +22,8 @@ inline int workers_for(std::int64_t entries, int threads) {
 }
 
 /// The threads of one call of the library: while one of these lives, `run_workers` on the thread
-/// that made it uses them. So a fork before or after is safe.
+/// that made it uses them. A fork is safe before, after, and, in a callback, meanwhile: the child
+/// goes on without the others.
 class Crew {
  public:
   /// `threads`, the calling one included; as many of them as can be had.
@@ -38,11 +39,13 @@ class Crew {
   void run(int workers, void (*call)(const void*, int), const void* work);
 
  private:
+  bool in_child() const;
   void serve(int worker);
   void guarded(int worker) noexcept;
   void wait_while(const std::atomic<unsigned>& value, unsigned old) const;
 
   Crew* outer_;  ///< of the call during which, in a signal handler or a callback, this one began
+  std::int64_t process_;
   bool spins_, busy_ = false, stopping_ = false;
   int workers_ = 0;
   void (*call_)(const void*, int) = nullptr;
