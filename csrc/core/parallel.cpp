@@ -40,8 +40,8 @@ Crew::Crew(int threads)
 
 Crew::~Crew() {
   current = outer_;
-  if (in_child())
-    for (std::jthread& thread : threads_) thread.detach();  // there is nobody to wait for
+  // There is nobody to wait for, and what stands for them may stand for others by now.
+  if (in_child()) new std::vector<std::jthread>(std::move(threads_));
   stopping_ = true;
   ++round_;
   round_.notify_all();

@@ -9,6 +9,7 @@ a tensor that one operator has just made and that only they read.
 from __future__ import annotations
 
 import operator
+import threading
 import warnings
 from typing import Any
 
@@ -20,12 +21,15 @@ from ..errors import TraceError
 from ..memory import ran_out
 from .attributes import attributes_kept
 from .inputs import mode
-from .precision import settings_alone
+from .precision import settings_kept
 from .rules import RULES
 
 __all__ = ["capture", "operator_name"]
 
 _EINSUM = torch.ops.aten.einsum.default
+
+_ONE_AT_A_TIME = threading.RLock()
+"""torch.export changes state of the whole process while it runs, as does ignoring warnings."""
 
 # What they return shares memory with nothing: their output may be written to.
 _MAKE_NEW_TENSORS = {
@@ -58,7 +62,8 @@ def capture(
     """
     # Without gradients, `no_grad` blocks inside the model leave no trace in the graph.
     with (
-        settings_alone(),  # torch.export changes state of the whole process, as does what is below
+        _ONE_AT_A_TIME,
+        settings_kept(),
         attributes_kept(model),
         mode(model, training),
         torch.no_grad(),

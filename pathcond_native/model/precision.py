@@ -2,142 +2,118 @@
 
 On GPUs convolutions are by default computed in TF32, with 10 bits: a right rescaling then moves
 outputs a hundred times farther than what a wrong one is known by. The settings are the process's,
-so that all who change them, in any thread, take turns.
+and torch.export changes them too and puts back what it found, perhaps what another thread of ours
+had set: when the last of all blocks ends, they are what they were before the first.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+import os
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
-from threading import Condition, get_ident, local
-from typing import Any
+from threading import Lock
+from typing import Any, TypeAlias
 
 import torch
 
 from .interruptions import Interruptions
 
-__all__ = ["full_precision", "settings_alone"]
+__all__ = ["full_precision", "settings_kept"]
+
+_Settings: TypeAlias = "tuple[Any, ...]"
+"""By torch's older names, the first of which is a bool, or by its newer ones."""
 
 
 @dataclass
-class _Turns:
-    """Whose turn it is, of all threads: settings are the process's."""
+class _Blocks:
+    """Those that are being run, in any thread."""
 
+    running: int = 0
     precise: int = 0
-    """Blocks in full precision that are being run."""
-    put_back: Callable[[], None] = lambda: None
-    alone: int | None = None
-    """The thread that is alone, so many times."""
-    depth: int = 0
-    mine: local = field(default_factory=local)
-    changed: Condition = field(default_factory=Condition)
+    """Of them, those in full precision."""
+    found: _Settings = ()
+    """Before the first of them."""
+    lock: Lock = field(default_factory=Lock)
 
-    def my_blocks(self) -> int:
-        return getattr(self.mine, "precise", 0)
+    def renew_lock(self) -> None:
+        """In a forked child, where nobody may be left to release it."""
+        self.lock = Lock()
 
 
-_turns = _Turns()
+_blocks = _Blocks()
+os.register_at_fork(after_in_child=_blocks.renew_lock)
 
 
-@contextmanager
-def full_precision() -> Iterator[None]:
+def full_precision() -> AbstractContextManager[None]:
     """Within the block, products of float32 are rounded to float32 and no less.
 
-    The first block of all threads to begin sets that, the last to end puts back what was set,
-    whenever Ctrl-C is pressed.
+    Afterwards settings are what they were, whenever Ctrl-C is pressed.
     """
-    with Interruptions() as interruptions, _settings_raised(), interruptions.allowed():
+    return _block(precise=True)
+
+
+def settings_kept() -> AbstractContextManager[None]:
+    """What the block does to the settings is undone; meanwhile others may be in full precision."""
+    return _block(precise=False)
+
+
+@contextmanager
+def _block(precise: bool) -> Iterator[None]:
+    with Interruptions() as interruptions, _counted(precise), interruptions.allowed():
         yield
 
 
 @contextmanager
-def settings_alone() -> Iterator[None]:
-    """Within the block, which one thread at a time enters, no other thread's block is run.
-
-    torch.export changes the same settings and puts back those that it found.
-    """
-    with Interruptions() as interruptions, _alone(), interruptions.allowed():
-        yield
-
-
-@contextmanager
-def _settings_raised() -> Iterator[None]:
-    turns, me = _turns, get_ident()
-    with turns.changed:
-        turns.changed.wait_for(lambda: turns.alone in (None, me))
-        if not turns.precise:
-            turns.put_back = _raised()
-        turns.precise += 1
-        turns.mine.precise = turns.my_blocks() + 1
+def _counted(precise: bool) -> Iterator[None]:
+    with _blocks.lock:
+        if not _blocks.running:
+            _blocks.found = _found()
+        if precise:
+            _raise()
+        _blocks.running += 1
+        _blocks.precise += precise
     try:
         yield
     finally:
-        with turns.changed:
-            turns.mine.precise -= 1
-            turns.precise -= 1
-            if not turns.precise:
-                turns.put_back()
-                turns.changed.notify_all()
+        with _blocks.lock:
+            _blocks.running -= 1
+            _blocks.precise -= precise
+            if not _blocks.running:
+                _set(_blocks.found)
+            elif _blocks.precise:
+                _raise()
 
 
-@contextmanager
-def _alone() -> Iterator[None]:
-    turns, me = _turns, get_ident()
-
-    def my_turn() -> bool:
-        # A model that traces another one while it runs in full precision would wait for itself.
-        free = not turns.precise or turns.my_blocks() > 0
-        return turns.alone == me or (turns.alone is None and free)
-
-    with turns.changed:
-        turns.changed.wait_for(my_turn)
-        turns.alone = me
-        turns.depth += 1
+def _found() -> _Settings:
     try:
-        yield
-    finally:
-        with turns.changed:
-            turns.depth -= 1
-            if not turns.depth:
-                turns.alone = None
-                turns.changed.notify_all()
-
-
-def _raised() -> Callable[[], None]:
-    """Sets full precision; returns what puts the settings back."""
-    try:
-        convolutions = torch.backends.cudnn.allow_tf32
-        products = torch.get_float32_matmul_precision()
+        return torch.backends.cudnn.allow_tf32, torch.get_float32_matmul_precision()
     except RuntimeError:  # they have been set by torch's newer names, which do not mix with these
-        return _raised_by_newer_names()
-    # What is set is no longer what was never set: only where it has to be.
-    if convolutions:
-        torch.backends.cudnn.allow_tf32 = False
-    if products != "highest":
-        torch.set_float32_matmul_precision("highest")
+        return tuple(x.fp32_precision for x in _newer())
 
-    def put_back() -> None:
-        if convolutions:
-            torch.backends.cudnn.allow_tf32 = True
-        if products != "highest":
+
+def _raise() -> None:
+    older = isinstance(_found()[0], bool)
+    _set((False, "highest") if older else ("ieee",) * len(_newer()))
+
+
+def _set(wanted: _Settings) -> None:
+    """Only where they differ: what is set is no longer what was never set."""
+    if isinstance(wanted[0], bool):
+        convolutions, products = wanted
+        if torch.backends.cudnn.allow_tf32 != convolutions:
+            torch.backends.cudnn.allow_tf32 = convolutions
+        if torch.get_float32_matmul_precision() != products:
             torch.set_float32_matmul_precision(products)
+        return
+    for x, precision in zip(_newer(), wanted, strict=True):
+        if x.fp32_precision != precision:
+            x.fp32_precision = precision
 
-    return put_back
 
-
-def _raised_by_newer_names() -> Callable[[], None]:
+def _newer() -> list[Any]:
     backends: Any = torch.backends
-    settings = [
+    return [
         *(backends.cuda.matmul, backends.cudnn.conv, backends.cudnn.rnn),
         *(backends.mkldnn.matmul, backends.mkldnn.conv, backends.mkldnn.rnn),
     ]
-    before = [x.fp32_precision for x in settings]
-    for x in settings:
-        x.fp32_precision = "ieee"
-
-    def put_back() -> None:
-        for x, precision in zip(settings, before, strict=True):
-            x.fp32_precision = precision
-
-    return put_back

@@ -169,7 +169,8 @@ class Tape:
         """root², without a derivative; the root stays as it is."""
         smallest, largest = magnitudes(root, self._guarded)
         half = _too_large(largest, root.dtype, power=2)
-        smallest = math.ldexp(smallest, -half) ** 2
+        smallest = math.ldexp(smallest, -half)
+        smallest *= smallest  # may be infinite
         if self._guarded and smallest < torch.finfo(root.dtype).tiny:
             raise TooWideError
         exponent = 2 * half if largest else _ZERO

@@ -8,7 +8,7 @@ from torch import nn
 from zoo import mlp
 
 import pathcond_native as pc
-from pathcond_native.model.precision import full_precision, settings_alone
+from pathcond_native.model.precision import full_precision, settings_kept
 
 NEWER = hasattr(torch.backends.cudnn, "conv")
 
@@ -19,6 +19,18 @@ def settings():
     backends = torch.backends
     places = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul, backends.mkldnn.matmul)
     return [x.fp32_precision for x in places]
+
+
+def put_back(found):
+    if not NEWER:
+        torch.backends.cudnn.allow_tf32, products = found
+        torch.set_float32_matmul_precision(products)
+        return
+    backends = torch.backends
+    places = (backends.cudnn.conv, backends.cudnn.rnn, backends.cuda.matmul, backends.mkldnn.matmul)
+    for x, precision in zip(places, found, strict=True):
+        if x.fp32_precision != precision:
+            x.fp32_precision = precision
 
 
 def reduced(found):
@@ -90,34 +102,23 @@ def test_settings_are_put_back_by_the_last_of_all_threads(told):
     assert settings() == before
 
 
-@pytest.mark.parametrize(
-    ("first", "second"),
-    [(full_precision, settings_alone), (settings_alone, full_precision), (settings_alone,) * 2],
-)
-def test_whoever_changes_settings_waits_for_others(first, second):
-    inside, leave, done = threading.Event(), threading.Event(), threading.Event()
+def test_what_torch_puts_back_is_not_what_another_thread_had_set(told):
+    """torch.export puts back what it found, in full precision or not, when others are or not."""
+    before = settings()
+    precise, kept = full_precision(), settings_kept()
+    precise.__enter__()
+    kept.__enter__()
+    found = settings()
+    precise.__exit__(None, None, None)
+    put_back(found)
+    kept.__exit__(None, None, None)
+    assert settings() == before
 
-    def other():
-        with first():
-            inside.set()
-            leave.wait(10)
-
-    def waiting():
-        with second():
-            done.set()
-
-    threads = [threading.Thread(target=other), threading.Thread(target=waiting)]
-    threads[0].start()
-    assert inside.wait(10)
-    threads[1].start()
-    assert not done.wait(0.1)
-    leave.set()
-    for thread in threads:
-        thread.join(10)
-    assert done.is_set()
-
-
-def test_a_thread_does_not_wait_for_itself():
-    for outer, inner in [(full_precision, settings_alone), (settings_alone, full_precision)]:
-        with outer(), inner(), outer():
-            pass
+    precise, kept = full_precision(), settings_kept()
+    kept.__enter__()
+    precise.__enter__()
+    put_back(before)
+    kept.__exit__(None, None, None)
+    assert not reduced(settings())
+    precise.__exit__(None, None, None)
+    assert settings() == before
