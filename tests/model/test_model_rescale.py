@@ -305,7 +305,9 @@ def test_memory_of_parameters_can_still_be_given_back():
     rescale_(model, x)
     diag_g(model, x)
     for parameter in model.parameters():
-        parameter.untyped_storage().resize_(0)
+        storage = parameter.untyped_storage()
+        storage.resize_(0)
+        assert storage.nbytes() == 0
 
 
 def test_inside_autocast():
