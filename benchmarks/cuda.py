@@ -38,6 +38,7 @@ SMALL = (
     "every_kind or biases or one_neuron or errors or absorbed or mlp or sweeps or columns or rows"
 )
 INSTALL = ["pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
+INSTALL += ["-C", "cmake.define.CMAKE_CUDA_FLAGS=-lineinfo"]  # compute-sanitizer then names lines
 REMEDY = {
     "not built": "nvcc is neither in PATH nor in $CUDA_HOME/bin; once it is, run this again, or "
     + shlex.join(INSTALL)

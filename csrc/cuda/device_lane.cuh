@@ -32,6 +32,13 @@ class DeviceLane {
     return joined(part);
   }
 
+  template <class Part, class Work>
+  __device__ Part fold_threads(const Part& empty, const Work& work) const {
+    Part part = empty;
+    work(static_cast<int>(threadIdx.x), part);
+    return joined(part);
+  }
+
  private:
   /// Reads of a thread that are under way at once: enough of them hide the memory's latency.
   static constexpr int kAhead = 8;

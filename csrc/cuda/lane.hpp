@@ -48,10 +48,18 @@ class HostLane {
   template <class Part, class Read, class Use>
   Part fold(int n, const Part& empty, const Read& read, const Use& use) const {
     const auto value = read_ahead(n, read);
+    return fold_threads(empty, [&](int t, Part& part) {
+      for (int i = t; i < n; i += kThreads) use(i, descending_ ? value[i] : read(i), part);
+    });
+  }
+
+  /// work(t, part) for every thread t, otherwise as `fold`.
+  template <class Part, class Work>
+  Part fold_threads(const Part& empty, const Work& work) const {
     Part parts[kThreads];
     for (int k = 0; k < kThreads; ++k) {
       Part part = empty;
-      for (int i = thread(k); i < n; i += kThreads) use(i, descending_ ? value[i] : read(i), part);
+      work(thread(k), part);
       parts[thread(k)] = part;
     }
     for (int half = kThreads / 2; half > 0; half /= 2)

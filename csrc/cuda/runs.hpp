@@ -166,8 +166,7 @@ struct SumRunsKernel {
       shared.begun[0][t] = begun;
     });
     running_sums(lane, shared.begun);
-    const auto none = [](int) { return 0; };
-    const Seen inside = lane.fold(kThreads, Seen{}, none, [&](int t, int, Seen& all) {
+    const Seen inside = lane.fold_threads(Seen{}, [&](int t, Seen& all) {
       double sum = 0;
       std::int64_t run = runs_before(shared, t);
       bool any = false;
@@ -184,7 +183,7 @@ struct SumRunsKernel {
       (any ? shared.last : shared.first)[t] = sum;
     });
     // Every thread in which a run begins goes through those after it that do nothing but go on.
-    const Seen across = lane.fold(kThreads, Seen{}, none, [&](int t, int, Seen& all) {
+    const Seen across = lane.fold_threads(Seen{}, [&](int t, Seen& all) {
       const bool any = begins_in(shared, t);
       if (!any && t > 0) return;
       TileRuns& tile = tiles[lane.block()];
