@@ -27,6 +27,7 @@ from scipy.sparse import csc_array
 
 import pathcond_native as pc
 from pathcond_native import _core
+from pathcond_native.device_scaling import scale_on_device, scaling
 
 from .residual import resnet50
 from .synthetic import NONE, Tensor, Tensors, chain
@@ -91,6 +92,11 @@ def main(*, build: bool = True) -> int:
         ],
         "columns": columns(layers(640, 5, (3, 3)).incidence(), bandwidth),
         "shuffled rows": columns(shuffled(layers(640, 5, (3, 3)).incidence()), bandwidth),
+        "scaling": [
+            {"kind": kind, **scaled(build(), dtype, bandwidth)}
+            for kind, build in KINDS.items()
+            for dtype in ("float32", "bfloat16")
+        ],
         "levels": [levels(chain(256, 51), method) for method in ("auto", "cd")],
         "resnet50": rescaling(resnet50(), (1, 3, 224, 224)),
     }
@@ -251,6 +257,32 @@ def columns(B: csc_array, bandwidth: float) -> Facts:
         "merge_seconds": took,
         "share_of_copy_bandwidth": read / took / bandwidth,
         "difference_from_host": difference,
+    }
+
+
+def scaled(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
+    """Time to scale a network's weights, beside that in which the device copies as many bytes."""
+    import torch
+
+    scales = np.random.default_rng(0).uniform(0.8, 1.25, graph.shape[1] + 1)
+    plans, expected = [], []
+    for tensor in graph.tensors:
+        x = torch.rand(tensor.shape, device=DEVICE).add_(0.5).to(getattr(torch, dtype))
+        ids = (y.reshape((1,) * (x.ndim - y.ndim) + y.shape) for y in (tensor.entered, tensor.left))
+        factors = [scales[y] ** power for y, power in zip(ids, (1, -1), strict=True)]
+        first, second = (torch.from_numpy(factor).to(DEVICE) for factor in factors)
+        expected.append((x.double() * first * second).to(x.dtype))
+        plans.append(scaling(x, factors))
+    assert all(plan is not None for plan in plans)
+    assert set(scale_on_device(plans)) == {(0, 0)}
+    assert all(torch.equal(plan.array, new) for plan, new in zip(plans, expected, strict=True))
+    del expected
+    took = seconds(lambda: scale_on_device(plans))
+    return {
+        "dtype": dtype,
+        "parameters": graph.shape[0],
+        "seconds": took,
+        "share_of_copy_bandwidth": 2 * sum(plan.array.nbytes for plan in plans) / took / bandwidth,
     }
 
 

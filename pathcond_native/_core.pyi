@@ -19,6 +19,8 @@ __all__: list[str] = [
     "magnitudes",
     "reduce",
     "scale",
+    "scale_emulated",
+    "scale_on_device",
     "solve",
     "solve_emulated",
     "solve_on_device",
@@ -113,6 +115,73 @@ def scale(
 ) -> tuple[float, int]:
     """
     Writes x * first * second to `to`, multiplied in float64 and rounded once; all are matrices, `to` may be x. The largest magnitude of a new entry, NaN if one is NaN, and how many shrank to less than the smallest normal number.
+    """
+
+def scale_emulated(
+    parameters: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            str,
+            typing.Annotated[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"
+            ],
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(3)",
+                ],
+            ],
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(3)",
+                ],
+            ],
+        ]
+    ],
+    factors: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
+    *,
+    descending: bool,
+) -> list[tuple[int, int]]:
+    """
+    For tests: the kernel of scale_on_device, run on the host.
+    """
+
+def scale_on_device(
+    parameters: collections.abc.Sequence[
+        tuple[
+            typing.SupportsInt | typing.SupportsIndex,
+            str,
+            typing.Annotated[
+                collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex], "FixedSize(3)"
+            ],
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(3)",
+                ],
+            ],
+            tuple[
+                typing.SupportsInt | typing.SupportsIndex,
+                typing.Annotated[
+                    collections.abc.Sequence[typing.SupportsInt | typing.SupportsIndex],
+                    "FixedSize(3)",
+                ],
+            ],
+        ]
+    ],
+    factors: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
+    allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
+    *,
+    device: typing.SupportsInt | typing.SupportsIndex,
+    stream: typing.SupportsInt | typing.SupportsIndex,
+) -> list[tuple[int, int]]:
+    """
+    As scale, for contiguous arrays of three axes on a CUDA device: how many entries of each are not finite, and how many shrank to less than the smallest normal number.
     """
 
 def solve(

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -24,8 +25,11 @@ from pathcond_native.frameworks import DeviceFramework
 
 __all__ = [
     "DeviceIncidence",
+    "called_on",
+    "dtype_name",
     "incidence_on_device",
     "product_on_device",
+    "reason_against",
     "solve_by_columns",
     "solve_on_device",
 ]
@@ -116,7 +120,7 @@ def solve_on_device(
         (package.address(view), tuple(view.shape), package.strides(view), entered, left)
         for view, entered, left in views
     ]
-    return _solve((neurons, _dtype(first), parts), first, options, stacklevel=7)
+    return _solve((neurons, dtype_name(first), parts), first, options, stacklevel=7)
 
 
 def solve_by_columns(
@@ -137,36 +141,52 @@ def solve_by_columns(
     source = (
         *incidence.matrix.shape,
         min(map(len, incidence.parts[1:])),
-        tuple(map(_dtype, arrays[1:])),
+        tuple(map(dtype_name, arrays[1:])),
         tuple(map(package.address, arrays)),
     )
     return _solve(source, g, options, stacklevel=6)
 
 
-def _dtype(x: DeviceArray) -> str:
-    return str(x.dtype).removeprefix("torch.")
-
-
 def _solve(
     source: Any, first: DeviceArray, options: dict[str, Any], *, stacklevel: int
 ) -> _core.Solution | None:
-    package = package_of(first)
-    device, stream = package.device_and_stream(first)
-    state, detail = _status(device)
-    if state != "ready":
-        reason = f"CUDA: {state}" + (f", {detail}" if detail else "")
+    device, _ = package_of(first).device_and_stream(first)
+    if reason := reason_against(device):
         warnings.warn(f"g is copied from its device to the host ({reason})", stacklevel=stacklevel)
         return None
-    memory: list[object] = []  # lives as long as the solve
+    with called_on(first) as call:
+        return _core.solve_on_device(source, **call, **options)
+
+
+def dtype_name(x: DeviceArray) -> str:
+    """As the core calls it."""
+    return str(x.dtype).removeprefix("torch.")
+
+
+def reason_against(device: int) -> str | None:
+    """Why this build cannot use a device; None if it can."""
+    state, detail = _status(device)
+    return None if state == "ready" else f"CUDA: {state}" + (f", {detail}" if detail else "")
+
+
+@contextmanager
+def called_on(like: DeviceArray) -> Iterator[dict[str, Any]]:
+    """Arguments of a call of the core, on the device of an array and its current stream.
+
+    What the call allocates is held until the block ends.
+    """
+    package = package_of(like)
+    device, stream = package.device_and_stream(like)
+    memory: list[object] = []
 
     def allocate(size: int, device: bool) -> int:
-        owner, address = package.allocate(first, size, device)
+        owner, address = package.allocate(like, size, device)
         memory.append(owner)
         return address
 
     try:
-        with package.current(first):
-            return _core.solve_on_device(source, allocate, device=device, stream=stream, **options)
+        with package.current(like):
+            yield {"allocate": allocate, "device": device, "stream": stream}
     except _core.DeviceError as error:
         raise DeviceError(str(error)) from None
     finally:

@@ -5,12 +5,15 @@
 
 #include <array>
 #include <functional>
+#include <limits>
+#include <span>
 #include <string>
 #include <tuple>
 #include <utility>
 #include <variant>
 
 #include "bindings/options.hpp"
+#include "cuda/scale_parameters.hpp"
 #include "cuda/solve.hpp"
 #include "cuda/status.hpp"
 
@@ -29,7 +32,13 @@ using DeviceTensors = std::tuple<std::int32_t, std::string, std::vector<DevicePa
 using DeviceMatrix = std::tuple<std::int64_t, std::int64_t, std::int64_t,
                                 std::array<std::string, 3>, std::array<std::uintptr_t, 4>>;
 using DeviceSource = std::variant<DeviceTensors, DeviceMatrix>;
-/// allocate(bytes, on the device) -> address; the memory lives as long as the solve.
+/// (first, steps), see `FactorPlace`.
+using DeviceFactor = std::tuple<std::int64_t, std::array<std::int64_t, 3>>;
+using Factors = py::array_t<double, py::array::c_style>;
+/// (address, dtype, shape, factors), see `ScaledParameter`.
+using DeviceParameter = std::tuple<std::uintptr_t, std::string, std::array<std::int64_t, 3>,
+                                   DeviceFactor, DeviceFactor>;
+/// allocate(bytes, on the device) -> address; the memory lives as long as the call.
 using Allocate = std::function<std::uintptr_t(std::size_t, bool)>;
 
 template <class G>
@@ -140,6 +149,67 @@ std::pair<std::optional<Solution>, std::int64_t> solve_emulated(
   return {std::move(solution), waits};
 }
 
+cuda::Dtype dtype_from(const std::string& name) {
+  if (name == "float32") return cuda::Dtype::float32;
+  if (name == "float64") return cuda::Dtype::float64;
+  if (name == "bfloat16") return cuda::Dtype::bfloat16;
+  if (name == "float16") return cuda::Dtype::float16;
+  throw py::type_error("parameters must be float32, float64, bfloat16 or float16");
+}
+
+cuda::FactorPlace place_from(const DeviceFactor& factor, const std::array<std::int64_t, 3>& shape,
+                             std::int64_t factors) {
+  const auto& [first, step] = factor;
+  std::int64_t reach = 0;
+  for (std::size_t axis = 0; axis < 3; ++axis) {
+    if (shape[axis] < 1 || step[axis] < 0)
+      throw py::value_error("expected sizes from 1 and steps from 0 on");
+    reach += (shape[axis] - 1) * step[axis];
+  }
+  if (reach > std::numeric_limits<std::int32_t>::max() || first < 0 || first + reach >= factors)
+    throw py::value_error("expected all numbers of a factor among those given");
+  return {first, step};
+}
+
+std::vector<cuda::ScaledParameter> parameters_from(const std::vector<DeviceParameter>& parameters,
+                                                   std::int64_t factors) {
+  std::vector<cuda::ScaledParameter> list;
+  for (const auto& [address, dtype, shape, first, second] : parameters)
+    list.push_back({reinterpret_cast<void*>(address), dtype_from(dtype), shape,
+                    place_from(first, shape, factors), place_from(second, shape, factors)});
+  return list;
+}
+
+/// (not finite, lost), see `Harmed`.
+std::vector<std::pair<std::uint64_t, std::uint64_t>> in_pairs(
+    const std::vector<cuda::Harmed>& harmed) {
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> pairs;
+  for (const auto& [not_finite, lost] : harmed) pairs.emplace_back(not_finite, lost);
+  return pairs;
+}
+
+auto scale_on_device(const std::vector<DeviceParameter>& parameters, const Factors& factors,
+                     const Allocate& allocate, int device, std::uintptr_t stream) {
+  const auto list = parameters_from(parameters, factors.size());
+  const std::span<const double> numbers(factors.data(), factors.size());
+  const auto harmed = [&] {
+    const py::gil_scoped_release release;
+    return cuda::scale_parameters(list, numbers, {device, stream}, memory_from(allocate));
+  }();
+  return in_pairs(harmed);
+}
+
+auto scale_emulated(const std::vector<DeviceParameter>& parameters, const Factors& factors,
+                    const Allocate& allocate, bool descending) {
+  const auto list = parameters_from(parameters, factors.size());
+  const std::span<const double> numbers(factors.data(), factors.size());
+  const auto harmed = [&] {
+    const py::gil_scoped_release release;
+    return cuda::scale_parameters_emulated(list, numbers, descending, memory_from(allocate));
+  }();
+  return in_pairs(harmed);
+}
+
 const char* name(cuda::State state) {
   switch (state) {
     case cuda::State::not_built:
@@ -175,6 +245,13 @@ void bind_device(py::module_& module) {
       "callback"_a,
       "For tests: the kernels of solve_on_device, run on the host for what is there; also how "
       "often the host would have waited for a device.");
+  module.def("scale_on_device", &scale_on_device, "parameters"_a, "factors"_a, "allocate"_a,
+             py::kw_only(), "device"_a, "stream"_a,
+             "As scale, for contiguous arrays of three axes on a CUDA device: how many entries of "
+             "each are not finite, and how many shrank to less than the smallest normal number.");
+  module.def("scale_emulated", &scale_emulated, "parameters"_a, "factors"_a, "allocate"_a,
+             py::kw_only(), "descending"_a,
+             "For tests: the kernel of scale_on_device, run on the host.");
   module.def(
       "cuda_status",
       [](int device) {

@@ -12,10 +12,7 @@
 namespace pathcond {
 namespace {
 
-template <class T>
-constexpr Bits<T> kNoSign = std::numeric_limits<Bits<T>>::max();
-
-/// |x| as bits, which order like the numbers, NaN last.
+/// Magnitudes as bits.
 template <class T>
 struct Seen {
   Bits<T> lowest = std::numeric_limits<Bits<T>>::max();  ///< 0 left out
@@ -48,7 +45,7 @@ template <class T>
   for (int k = 0; k < kEach; ++k)
     for (int j = 0; j < kWide; ++j) seen.add(low[k][j], high[k][j]);
   for (; i < n; ++i) {
-    const Bits<T> bits = std::bit_cast<Bits<T>>(x[i]) & kNoSign<T>;
+    const Bits<T> bits = magnitude_bits(x[i]);
     seen.add(bits == 0 ? kNone : bits, bits);
   }
   return seen;
@@ -59,7 +56,6 @@ template <bool first_varies, bool second_varies, class T>
 [[gnu::always_inline]] inline void scale_wide(const T* x, std::int64_t n, const double* first,
                                               const double* second, T* to, Seen<T>& seen,
                                               std::int64_t& lost) {
-  constexpr Bits<T> kTiny = std::bit_cast<Bits<T>>(std::numeric_limits<T>::min());
   using Vector = Wide<Bits<T>>;
   Vector high{}, shrunk{};
   std::int64_t i = 0;
@@ -78,7 +74,7 @@ template <bool first_varies, bool second_varies, class T>
     store(to + i, fresh);
     const Vector bits = (Vector)fresh & kNoSign<T>, before = (Vector)old & kNoSign<T>;
     high = bits > high ? bits : high;
-    shrunk -= (bits < kTiny) & (bits < before);
+    shrunk -= (bits < kSmallestNormalBits<T>)&(bits < before);
   }
   for (int j = 0; j < kWide; ++j) {
     seen.highest = std::max<Bits<T>>(seen.highest, high[j]);
@@ -86,11 +82,10 @@ template <bool first_varies, bool second_varies, class T>
   }
   for (; i < n; ++i) {
     const T old = x[i];
-    const double product = static_cast<double>(old) * first[first_varies ? i : 0];
-    to[i] = static_cast<T>(product * second[second_varies ? i : 0]);
-    const Bits<T> bits = std::bit_cast<Bits<T>>(to[i]) & kNoSign<T>;
+    to[i] = scaled_entry(old, first[first_varies ? i : 0], second[second_varies ? i : 0]);
+    const Bits<T> bits = magnitude_bits(to[i]);
     seen.highest = std::max(seen.highest, bits);
-    lost += bits < kTiny && bits < (std::bit_cast<Bits<T>>(old) & kNoSign<T>);
+    lost += is_lost<T>(magnitude_bits(old), bits);
   }
 }
 
@@ -150,8 +145,7 @@ Magnitudes magnitudes(const T* x, std::int64_t size, int threads) {
   });
   Seen<T> seen;
   for (const Seen<T>& part : parts) seen.add(part);
-  constexpr T kInfinity = std::numeric_limits<T>::infinity();
-  const auto lowest = std::bit_cast<T>(std::min(seen.lowest, std::bit_cast<Bits<T>>(kInfinity)));
+  const auto lowest = std::bit_cast<T>(std::min(seen.lowest, kInfinityBits<T>));
   return {static_cast<double>(lowest), seen.largest()};
 }
 

@@ -4,7 +4,8 @@
 #include <cstdint>
 #include <cstring>
 #include <limits>
-#include <type_traits>
+
+#include "core/entry.hpp"
 
 /// Eight entries at a time; the compiler cuts them into what the machine's vectors hold.
 namespace pathcond {
@@ -41,11 +42,6 @@ template <class G>
 [[gnu::always_inline]] inline double sum_of(const Wide<double>& x) {
   return ((x[0] + x[1]) + (x[2] + x[3])) + ((x[4] + x[5]) + (x[6] + x[7]));
 }
-
-/// The bits of numbers that are not negative order like the numbers; those of all others, NaN
-/// included, lie outside the range of the positive ones.
-template <class G>
-using Bits = std::conditional_t<sizeof(G) == 8, std::int64_t, std::int32_t>;
 
 /// The lowest and highest bits of entries seen. Several of each, so that no comparison waits for
 /// the one before.

@@ -4,6 +4,7 @@
 #include <string>
 
 #include "cuda/device_machine.cuh"
+#include "cuda/scale_parameters_on.hpp"
 #include "cuda/solve_on.hpp"
 #include "cuda/status.hpp"
 
@@ -49,6 +50,14 @@ std::optional<Solution> solve(const DeviceProblem& problem, const Stream& stream
   const CurrentDevice current(stream.device);
   DeviceMachine machine(memory, reinterpret_cast<cudaStream_t>(stream.stream));
   return solve_on(machine, problem, options);
+}
+
+std::vector<Harmed> scale_parameters(const std::vector<ScaledParameter>& parameters,
+                                     std::span<const double> factors, const Stream& stream,
+                                     const Memory& memory) {
+  const CurrentDevice current(stream.device);
+  DeviceMachine machine(memory, reinterpret_cast<cudaStream_t>(stream.stream));
+  return scale_parameters_on(machine, parameters, factors);
 }
 
 }  // namespace pathcond::cuda

@@ -1,4 +1,5 @@
 #include "cuda/host_machine.hpp"
+#include "cuda/scale_parameters_on.hpp"
 #include "cuda/solve_on.hpp"
 
 namespace pathcond::cuda {
@@ -8,6 +9,13 @@ Emulated solve_emulated(const DeviceProblem& problem, bool descending, const Mem
   HostMachine machine(memory, descending);
   auto solution = solve_on(machine, problem, options);
   return {std::move(solution), machine.waits()};
+}
+
+std::vector<Harmed> scale_parameters_emulated(const std::vector<ScaledParameter>& parameters,
+                                              std::span<const double> factors, bool descending,
+                                              const Memory& memory) {
+  HostMachine machine(memory, descending);
+  return scale_parameters_on(machine, parameters, factors);
 }
 
 }  // namespace pathcond::cuda

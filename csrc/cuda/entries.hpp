@@ -1,24 +1,15 @@
 #pragma once
 
-#include <bit>
 #include <cstdint>
 #include <limits>
 
 #include "core/accumulate.hpp"
 #include "core/host_device.hpp"
 #include "cuda/lane.hpp"
+#include "cuda/narrow.hpp"
 
 /// Entries of g as kernels read them.
 namespace pathcond::cuda {
-
-/// The upper half of a float.
-struct Bfloat16 {
-  std::uint16_t bits;
-
-  PATHCOND_KERNEL explicit operator double() const {
-    return static_cast<double>(std::bit_cast<float>(static_cast<std::uint32_t>(bits) << 16));
-  }
-};
 
 /// A `Look` that threads take together.
 struct Seen {

@@ -8,6 +8,7 @@
 #include "core/solve.hpp"
 #include "cuda/entries.hpp"
 #include "cuda/memory.hpp"
+#include "cuda/stream.hpp"
 
 namespace pathcond::cuda {
 
@@ -26,12 +27,6 @@ struct DeviceColumns {
 };
 
 using DeviceProblem = std::variant<DevicePanels, DeviceColumns>;
-
-/// Where and in what order kernels run.
-struct Stream {
-  int device;
-  std::uintptr_t stream;  ///< a cudaStream_t; returns when its work so far is done
-};
 
 /// `solve` with weights that stay on the device. nullopt where only the host can, or can
 /// say what is wrong: see `SortedRows::read`. Throws `DeviceError`.

@@ -17,6 +17,8 @@ from torch.nn.utils.prune import BasePruningMethod
 from torch.nn.utils.weight_norm import WeightNorm
 
 from .. import _core
+from ..device_arrays import on_device
+from ..device_scaling import Scaling, scale_on_device, scaling
 from ..engine.factors import Pair, factors
 from ..engine.graph import RescalingGraph
 from ..errors import VerificationError
@@ -67,6 +69,7 @@ def rescale_parameters(
     found: dict[str, int] = {}
     if not exponents.any():
         return found
+    on_devices: dict[torch.device, dict[str, tuple[nn.Parameter, Scaling]]] = {}
     for number, (info, parameter) in enumerate(
         zip(graph.parameters, model.parameters(), strict=True)
     ):
@@ -74,6 +77,11 @@ def rescale_parameters(
         if pair is None:
             continue
         old = parameter.detach()
+        there = None if exact else _on_device(old, pair)
+        if there is not None:
+            found[info.name] = 0  # in its place
+            on_devices.setdefault(old.device, {})[info.name] = parameter, there
+            continue
         both = multipliers(pair, old.dim(), old.device)
         lost = None if exact else _scaled_in_place(info.name, old, both)
         if lost is None:
@@ -84,6 +92,8 @@ def rescale_parameters(
         else:
             increment_version(parameter)
         found[info.name] = lost
+    for together in on_devices.values():
+        found.update(_scaled_on_device(together))
     return found
 
 
@@ -161,6 +171,25 @@ def _merged(pair: list[Tensor], rank: int) -> list[Tensor]:
     if pair[0].numel() == 1:
         pair = [pair[0] * pair[1]]
     return [x.reshape((1,) * (rank - x.dim()) + x.shape) for x in pair]
+
+
+def _on_device(x: Tensor, pair: Pair) -> Scaling | None:
+    """How a tensor's device scales it in place; None if that has to be done without."""
+    if not on_device(x) or type(x) is not Tensor or x.is_neg() or not x.numel():
+        return None
+    return scaling(x, [factor.numpy() for factor in multipliers(pair, x.dim())])
+
+
+def _scaled_on_device(together: dict[str, tuple[nn.Parameter, Scaling]]) -> dict[str, int]:
+    """Scale tensors of one device, by name; how many entries of each underflow."""
+    harmed = scale_on_device([scaling for _, scaling in together.values()])
+    for parameter, _ in together.values():
+        increment_version(parameter)
+    found = {}
+    for (name, (parameter, _)), (not_finite, lost) in zip(together.items(), harmed, strict=True):
+        _check_range(name, parameter.dtype, not not_finite)
+        found[name] = lost
+    return found
 
 
 def _scaled_in_place(name: str, x: Tensor, both: list[Tensor]) -> int | None:

@@ -44,6 +44,8 @@ class Emulation:
     """Bytes of all memory for copies to and from the host."""
     bytes_left: float = float("inf")
     calls: list[dict] = field(default_factory=list)
+    launches: list[list[str]] = field(default_factory=list)
+    """Dtypes of the parameters of each launch that scaled some."""
     waits: int = 0
     """How often the host waited in the last solve."""
     allocations: list[bool] = field(default_factory=list)
@@ -71,6 +73,10 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
         state.refused += solution is None
         return solution
 
+    def scale(parameters, factors, allocate, *, device, stream):
+        state.launches.append([dtype for _, dtype, *_ in parameters])
+        return _core.scale_emulated(parameters, factors, allocate, descending=state.descending)
+
     def allocate(self, like, size, device):
         state.largest = max(state.largest, size)
         state.on_host += 0 if device else size
@@ -85,6 +91,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
 
     monkeypatch.setattr(device, "_status", lambda _: ("ready", "the host"))
     monkeypatch.setattr(_core, "solve_on_device", solve)
+    monkeypatch.setattr(_core, "scale_on_device", scale)
     for package in (device_arrays._Torch, device_arrays._CuPy):
         monkeypatch.setattr(package, "allocate", allocate)
         monkeypatch.setattr(package, "device_and_stream", lambda self, x: (0, 0))
@@ -94,7 +101,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
         result,
         solver,
         structured,
-        sys.modules[f"{model_package.__name__}.parts"],
+        *(sys.modules[f"{model_package.__name__}.{name}"] for name in ("apply", "parts")),
     ):
         monkeypatch.setattr(module, "on_device", on_device)
     return state

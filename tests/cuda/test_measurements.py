@@ -31,6 +31,13 @@ def test_merges(taps, dtype, emulated):
     assert emulated.refused == 0
 
 
+@pytest.mark.parametrize("taps", [(), (3, 3)])
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+def test_scales(taps, dtype, emulated):
+    facts = cuda.scaled(cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
+    assert facts["share_of_copy_bandwidth"] > 0 and emulated.launches[0] == [dtype] * 4
+
+
 def test_matrices(emulated):
     B = cuda.layers(12, 4, (3, 3)).incidence()
     for matrix in (B, cuda.shuffled(B)):

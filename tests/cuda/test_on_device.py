@@ -1,5 +1,7 @@
 """On a CUDA device: the same answers as the CPU backend. Skipped where there is none."""
 
+import copy
+
 import numpy as np
 import problems
 import pytest
@@ -15,6 +17,7 @@ from test_emulated_arrays import (
 from test_emulated_columns import as_csc
 from test_emulated_kernels import LARGE, SAME, SHARP, built, weights
 from test_emulated_rows import chains, mild, shuffled
+from test_emulated_scaling import Grouped, apply, networks, same
 from test_emulated_sweeps import chain
 from torch import nn
 from zoo import graph_of
@@ -130,6 +133,26 @@ def test_rows_of_tensors(name, dtype):
     assert torch.equal(found.u, pc.solve(graph, g.cuda(), tol=SHARP).u), "deterministic"
     expected = pc.solve(graph, g.double().numpy(), tol=SHARP)
     assert np.abs(found.u.cpu().numpy() - expected.u).max() <= SAME
+
+
+def test_parameters_of_every_kind_are_scaled(monkeypatch):
+    """Dtypes, formats and factors of every kind: the bits of the host, in one launch each time."""
+    launches, scale = [], _core.scale_on_device
+
+    def counted(parameters, *args, **options):
+        launches.append(len(parameters))
+        return scale(parameters, *args, **options)
+
+    monkeypatch.setattr(_core, "scale_on_device", counted)
+    graph = pc.trace(Grouped(), EXAMPLE)
+    exponents = np.random.default_rng(0).normal(0, 3, graph.shape[1])
+    for module in networks(Grouped):
+        there = copy.deepcopy(module).cuda()
+        expected = apply.rescale_parameters(module, graph, exponents)
+        assert apply.rescale_parameters(there, graph, exponents) == expected
+        assert launches.pop() == len(expected) and not launches
+        for a, b in zip(there.parameters(), module.parameters(), strict=True):
+            assert same(a.detach().cpu(), b.detach())
 
 
 def test_absorbed_weights():
