@@ -114,7 +114,7 @@ def scale(
     threads: typing.SupportsInt | typing.SupportsIndex,
 ) -> tuple[float, int]:
     """
-    Writes x * first * second to `to`, multiplied in float64 and rounded once; all are matrices, `to` may be x. The largest magnitude of a new entry, NaN if one is NaN, and how many shrank to less than the smallest normal number.
+    Writes x * first * second to `to`, multiplied in float64 without regard to the range of x * first, and rounded once; all are matrices, `to` may be x. The largest magnitude of a new entry, NaN if one is NaN, and how many shrank to less than the smallest normal number.
     """
 
 def scale_emulated(

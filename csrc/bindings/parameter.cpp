@@ -69,10 +69,10 @@ void bind_parameter(py::module_& module) {
              "The smallest |x| other than 0, infinity if there is none, and the largest, NaN if an "
              "entry is; x is contiguous.");
   module.def("scale", &scale_array, "x"_a, "first"_a, "second"_a, "to"_a, "threads"_a,
-             "Writes x * first * second to `to`, multiplied in float64 and rounded once; all are "
-             "matrices, `to` may be x. The largest magnitude of a new entry, NaN if one is NaN, "
-             "and how many "
-             "shrank to less than the smallest normal number.");
+             "Writes x * first * second to `to`, multiplied in float64 without regard to the range "
+             "of x * first, and rounded once; all are matrices, `to` may be x. The largest "
+             "magnitude of a new entry, NaN if one is NaN, and how many shrank to less than the "
+             "smallest normal number.");
 }
 
 }  // namespace pathcond

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <bit>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 #include <type_traits>
@@ -33,10 +34,26 @@ PATHCOND_HOST_DEVICE Bits<T> magnitude_bits(T x) {
   return static_cast<Bits<T>>(std::bit_cast<Bits<T>>(x) & kNoSign<T>);
 }
 
-/// Multiplied in double precision, in this order, and rounded once.
+PATHCOND_HOST_DEVICE inline bool is_normal(double x) {
+  const Bits<double> size = magnitude_bits(x);
+  return size >= kSmallestNormalBits<double> && size < kInfinityBits<double>;
+}
+
+/// x · first · second, as if x · first always were a normal number: a multiple of the smallest
+/// number has few bits left.
+PATHCOND_HOST_DEVICE inline double product(double x, double first, double second) {
+  const double by_first = x * first;
+  if (x == 0 || second == 1 || is_normal(by_first)) return by_first * second;
+  int of_x, of_first, of_second;
+  const double mantissa =
+      std::frexp(x, &of_x) * std::frexp(first, &of_first) * std::frexp(second, &of_second);
+  return std::ldexp(mantissa, of_x + of_first + of_second);
+}
+
+/// The `product`, rounded once.
 template <class T>
 PATHCOND_HOST_DEVICE T scaled_entry(T x, double first, double second) {
-  return static_cast<T>(static_cast<double>(x) * first * second);
+  return static_cast<T>(product(static_cast<double>(x), first, second));
 }
 
 /// Whether an entry shrank to less than the smallest normal number, and so may have lost bits.

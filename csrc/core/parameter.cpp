@@ -51,44 +51,6 @@ template <class T>
   return seen;
 }
 
-/// One row; every factor is one number or one per entry.
-template <bool first_varies, bool second_varies, class T>
-[[gnu::always_inline]] inline void scale_wide(const T* x, std::int64_t n, const double* first,
-                                              const double* second, T* to, Seen<T>& seen,
-                                              std::int64_t& lost) {
-  using Vector = Wide<Bits<T>>;
-  Vector high{}, shrunk{};
-  std::int64_t i = 0;
-  for (; i + kWide <= n; i += kWide) {
-    const Wide<T> old = load(x + i);
-    Wide<double> product = as_double<T>(old);
-    if constexpr (first_varies)
-      product *= load(first + i);
-    else
-      product *= *first;
-    if constexpr (second_varies)
-      product *= load(second + i);
-    else
-      product *= *second;
-    const Wide<T> fresh = __builtin_convertvector(product, Wide<T>);
-    store(to + i, fresh);
-    const Vector bits = (Vector)fresh & kNoSign<T>, before = (Vector)old & kNoSign<T>;
-    high = bits > high ? bits : high;
-    shrunk -= (bits < kSmallestNormalBits<T>)&(bits < before);
-  }
-  for (int j = 0; j < kWide; ++j) {
-    seen.highest = std::max<Bits<T>>(seen.highest, high[j]);
-    lost += shrunk[j];
-  }
-  for (; i < n; ++i) {
-    const T old = x[i];
-    to[i] = scaled_entry(old, first[first_varies ? i : 0], second[second_varies ? i : 0]);
-    const Bits<T> bits = magnitude_bits(to[i]);
-    seen.highest = std::max(seen.highest, bits);
-    lost += is_lost<T>(magnitude_bits(old), bits);
-  }
-}
-
 /// What was seen of some rows.
 template <class T>
 struct Part {
@@ -96,15 +58,65 @@ struct Part {
   std::int64_t lost = 0;
 };
 
+template <class T>
+constexpr bool kNarrow = sizeof(T) < sizeof(double);
+
+/// Whether x · first may be none of the normal numbers; of a narrow type, for any x.
+template <class T>
+[[gnu::always_inline]] inline bool is_rare(T x, double first) {
+  using Limits = std::numeric_limits<T>;
+  if constexpr (kNarrow<T>)
+    return !is_normal(first * Limits::denorm_min()) || !is_normal(first * Limits::max());
+  else
+    return x != 0 && !is_normal(x * first);
+}
+
+/// to = by(0) ... by(n - 1), x the entries before.
+template <class T, class By>
+[[gnu::always_inline]] inline void replace(const T* x, std::int64_t n, T* to, const By& by,
+                                           Part<T>& part) {
+  Bits<T> highest = 0, lost = 0;
+  PATHCOND_INDEPENDENT
+  for (std::int64_t i = 0; i < n; ++i) {
+    const T fresh = static_cast<T>(by(i));
+    const Bits<T> bits = magnitude_bits(fresh), before = magnitude_bits(x[i]);
+    to[i] = fresh;
+    highest = std::max(highest, bits);
+    lost += is_lost<T>(before, bits) ? 1 : 0;
+  }
+  part.seen.highest = std::max(part.seen.highest, highest);
+  part.lost += lost;
+}
+
+/// Some entries of a row; every factor is one number or one per entry.
+template <bool first_varies, bool second_varies, class T>
+[[gnu::always_inline]] inline void scale_some(const T* x, std::int64_t n, const double* first,
+                                              const double* second, T* to, Part<T>& part) {
+  const double one_first = *first, one_second = *second;
+  const auto a = [=](std::int64_t i) { return first_varies ? first[i] : one_first; };
+  const auto b = [=](std::int64_t i) { return second_varies ? second[i] : one_second; };
+  std::int64_t rare = 0;
+  for (std::int64_t i = 0; i < (kNarrow<T> && !first_varies ? 1 : n); ++i)
+    rare |= is_rare(x[i], a(i)) ? 1 : 0;
+  if (rare) [[unlikely]]
+    replace(x, n, to, [=](std::int64_t i) { return product(x[i], a(i), b(i)); }, part);
+  else
+    replace(x, n, to, [=](std::int64_t i) { return x[i] * a(i) * b(i); }, part);
+}
+
 template <bool first_varies, bool second_varies, class T>
 [[gnu::always_inline]] inline void scale_rows_wide(const T* x, std::int64_t rows,
                                                    std::int64_t columns, const Factor& first,
                                                    const Factor& second, T* to, Part<T>& part) {
-  const std::int64_t first_step = first.step(columns), second_step = second.step(columns);
-  for (std::int64_t row = 0; row < rows; ++row)
-    scale_wide<first_varies, second_varies>(
-        x + row * columns, columns, first.values + row * first_step,
-        second.values + row * second_step, to + row * columns, part.seen, part.lost);
+  constexpr std::int64_t kAtOnce = 1024;  // read twice, the second time from cache
+  for (std::int64_t row = 0; row < rows; ++row) {
+    const double* of_first = first.values + row * first.step(columns);
+    const double* of_second = second.values + row * second.step(columns);
+    for (std::int64_t i = 0; i < columns; i += kAtOnce)
+      scale_some<first_varies, second_varies>(
+          x + row * columns + i, std::min(columns - i, kAtOnce), of_first + (first_varies ? i : 0),
+          of_second + (second_varies ? i : 0), to + row * columns + i, part);
+  }
 }
 
 #define PATHCOND_PARAMETER(T)                                                                      \

@@ -29,8 +29,7 @@ struct Factor {
   std::int64_t step(std::int64_t columns) const { return by_row ? (by_column ? columns : 1) : 0; }
 };
 
-/// to = x · first · second, multiplied in double precision and rounded once; all contiguous. `to`
-/// may be x.
+/// to = `product` of x, first and second, rounded once; all contiguous. `to` may be x.
 template <class T>
 Scaled scale(const T* x, std::int64_t rows, std::int64_t columns, const Factor& first,
              const Factor& second, T* to, int threads);

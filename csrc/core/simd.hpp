@@ -11,6 +11,13 @@
 #define PATHCOND_HAS_SIMD_CLONES 0
 #endif
 
+/// Before a loop none of whose iterations reads what another writes.
+#if defined(__GNUC__) && !defined(__clang__)
+#define PATHCOND_INDEPENDENT _Pragma("GCC ivdep")
+#else
+#define PATHCOND_INDEPENDENT
+#endif
+
 namespace pathcond {
 
 /// The level that the clones run at on this machine.

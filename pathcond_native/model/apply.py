@@ -19,7 +19,7 @@ from torch.nn.utils.weight_norm import WeightNorm
 from .. import _core
 from ..device_arrays import on_device
 from ..device_scaling import Scaling, scale_on_device, scaling
-from ..engine.factors import Pair, factors
+from ..engine.factors import Pair, factors, multiplied
 from ..engine.graph import RescalingGraph
 from ..errors import VerificationError
 from .inputs import is_finite
@@ -86,7 +86,7 @@ def rescale_parameters(
         lost = None if exact else _scaled_in_place(info.name, old, both)
         if lost is None:
             new = _scaled(old, both)
-            _check(info.name, old, new, both, exact)
+            _check(info.name, old, new, exact)
             lost = underflowed(old, new)
             write(parameter, new)
         else:
@@ -123,9 +123,8 @@ def rescaled_block(
     Raises:
         VerificationError: as `rescale_parameters` does.
     """
-    at = [_at(x, place) for x in both]
-    new = _product(old, at).to(old.dtype)
-    _check(name, old, new, at, exact)
+    new = _product(old, [_at(x, place) for x in both]).to(old.dtype)
+    _check(name, old, new, exact)
     return new
 
 
@@ -150,15 +149,10 @@ def _check_range(name: str, dtype: torch.dtype, finite: bool) -> None:
         )
 
 
-def _check(name: str, old: Tensor, new: Tensor, both: list[Tensor], exact: bool) -> None:
-    """Raise unless new values, old ones times `both`, are in range and, if asked for, exact."""
+def _check(name: str, old: Tensor, new: Tensor, exact: bool) -> None:
+    """Raise unless new values are in range and, if asked for, the old ones times powers of two."""
     _check_range(name, old.dtype, is_finite(new))
-    if not exact:
-        return
-    back = new.double()
-    for factor in reversed(both):
-        back = back / factor
-    if not torch.equal(back, old.double()):
+    if exact and not torch.equal(torch.frexp(new).mantissa, torch.frexp(old).mantissa):
         raise VerificationError(
             f"parameter '{name}' would underflow {old.dtype} and lose bits, so that "
             "the outputs could not stay bit-identical; nothing was changed, use a smaller "
@@ -235,10 +229,30 @@ def _at(factor: Tensor, place: Block) -> Tensor:
 
 
 def _product(old: Tensor, factors: list[Tensor]) -> Tensor:
+    """old · factors in float64; with the bits of `_core.scale`."""
     result = old * factors[0]
-    for factor in factors[1:]:
-        result.mul_(factor)
+    if len(factors) == 1:
+        return result
+    first, second = factors
+    if all(_is_normal(limit * first).all() for limit in _limits(old.dtype)):
+        return result.mul_(second)
+    rare = (old != 0) & ~_is_normal(result)
+    result.mul_(second)
+    if rare.any():
+        parts = (x.expand(old.shape)[rare].numpy(force=True) for x in (old.double(), first, second))
+        result[rare] = torch.from_numpy(multiplied(*parts)).to(result.device)
     return result
+
+
+def _limits(dtype: torch.dtype) -> tuple[float, float]:
+    """The smallest and the largest number of a type."""
+    info = torch.finfo(dtype)
+    return info.smallest_normal * info.eps, info.max
+
+
+def _is_normal(x: Tensor) -> Tensor:
+    size, limits = x.abs(), torch.finfo(x.dtype)
+    return (size >= limits.smallest_normal) & (size <= limits.max)
 
 
 def underflowed(old: Tensor, new: Tensor) -> int:

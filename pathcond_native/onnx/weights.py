@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from ..engine.biases import biases
 from ..engine.criteria import Criterion, Problem, of_paths, of_ranges, of_squares
-from ..engine.factors import factors
+from ..engine.factors import factors, multiplied
 from ..engine.graph import RescalingGraph
 from ..errors import InvalidInputError, VerificationError
 from ..structured import Reduced, reduced
@@ -130,17 +130,14 @@ def rescaled_values(
         if pair is None:
             continue
         old = network.array(number)
-        first, second = pair
-        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-            product = (old * first * second).reshape(info.shape)
-            new = product.astype(old.dtype)
-            undone = new / second / first if exact else product
+        with np.errstate(over="ignore", under="ignore"):
+            new = multiplied(old, *pair).reshape(info.shape).astype(old.dtype)
         if not np.isfinite(new).all():
             raise VerificationError(
                 f"initialiser '{info.name}' would overflow {old.dtype}; "
                 "nothing was changed, use a smaller strength"
             )
-        if exact and not np.array_equal(undone, old.astype(np.float64)):
+        if exact and not np.array_equal(*(np.frexp(x)[0] for x in (new, old))):
             raise VerificationError(
                 f"initialiser '{info.name}' would underflow {old.dtype} and lose bits, so that the "
                 "outputs could not stay bit-identical; nothing was changed, use a smaller strength "

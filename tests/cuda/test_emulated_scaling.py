@@ -1,4 +1,4 @@
-"""Parameters scaled where they lie, the device played by the host, against NumPy and torch."""
+"""Parameters scaled where they lie, the device played by the host, against the host itself."""
 
 import itertools
 import math
@@ -16,6 +16,7 @@ import pathcond_native as pc
 from pathcond_native import _core, device, device_scaling
 from pathcond_native import model as model_package
 from pathcond_native.device_scaling import scale_on_device, scaling
+from pathcond_native.engine.factors import multiplied
 
 apply = sys.modules[f"{model_package.__name__}.apply"]
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
@@ -35,12 +36,9 @@ def drawn(r, shape, dtype, order=None):
 
 
 def expected(x, factors):
-    """By NumPy, and the rounding of torch; how many entries are not finite, and lost."""
-    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
-        product = x.double().numpy()
-        for factor in factors:
-            product = product * factor
-    new, tiny = torch.from_numpy(np.asarray(product)).to(x.dtype), torch.finfo(x.dtype).tiny
+    """By the host, and the rounding of torch; how many entries are not finite, and lost."""
+    product = multiplied(x.double().numpy(), *factors, *[np.ones(1)] * (2 - len(factors)))
+    new, tiny = torch.from_numpy(product.reshape(x.shape)).to(x.dtype), torch.finfo(x.dtype).tiny
     lost = (new.abs() < tiny) & (new.abs() < x.abs())
     return new, (int((~new.isfinite()).sum()), int(lost.sum()))
 
