@@ -82,8 +82,8 @@ def _step(shape: Sequence[int], axis: int) -> int:
 def scale_on_device(scalings: Sequence[Scaling]) -> list[tuple[int, int]]:
     """Scale arrays of one package on one device in place, all in one launch.
 
-    Every entry is multiplied in float64 and rounded once. Runs on the current stream of the device,
-    and waits for it.
+    Every entry is multiplied in float64 and rounded once; to 16 bits by way of float32, as torch
+    does it. Runs on the current stream of the device, and waits for it.
 
     Returns:
         Of each array, how many entries are not finite, and how many shrank to less than the
