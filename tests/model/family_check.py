@@ -19,7 +19,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from families import Entry, Inputs, kind_of, remark_on
+from families import Entry, Inputs, remark_on
+from family_reasons import kind_of
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 import torch
-from families import FLOORS, Entry, catalogue, kind_of, timm_names, torchvision_names
+from families import FLOORS, Entry, catalogue, timm_names, torchvision_names
 from family_check import check, problems
+from family_reasons import kind_of
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
 LIBRARIES = ("torchvision", "timm", "transformers", "monai")

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from zoo import mlp
 
 from pathcond_native.engine.factors import factors
-from pathcond_native.model import trace
+from pathcond_native.model import rescale_, trace
 from pathcond_native.model.apply import blocks, multipliers, rescale_parameters, rescaled_block
 
 
@@ -71,3 +72,18 @@ def test_a_denormal_parameter_that_stays_keeps_its_bits(network, exact):
     before = weight.clone()
     lost = rescale_parameters(model, graph, exponents, exact=exact)
     assert torch.equal(weight[0, 0], before[0, 0]) and lost["2.weight"] == 0
+
+
+def test_an_underflow_is_listed():
+    """Entries of float16 that shrink to less than its smallest normal number lose bits."""
+    model = mlp(4, 5, 3).half()
+    with torch.no_grad():
+        model[0].weight *= 100
+        model[0].weight[0, 0] = 1e-4
+    before = model[0].weight.detach().clone()
+    report = rescale_(model, torch.randn(2, 4).half())
+    tiny, after = torch.finfo(torch.float16).smallest_normal, model[0].weight.detach().abs()
+    lost = int(((after < tiny) & (after < before.abs())).sum())
+    assert report.underflow["parameter '0.weight'"] == lost > 0
+    assert "underflow" in str(report) and "of parameter '0.weight'" in str(report)
+    assert rescale_(mlp(4, 5, 3), torch.randn(2, 4)).underflow == {}

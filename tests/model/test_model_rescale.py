@@ -323,3 +323,10 @@ def test_inside_autocast():
     assert all(p.grad is not None for p in model.parameters())
     with torch.autocast("cpu", dtype=torch.bfloat16):
         assert torch.equal(model(inputs), within)
+
+
+def test_scales_come_back_as_tensors():
+    """Also where every part of g was summed on the way."""
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
+    report = rescale_(model, torch.randn(1, 3, 8, 8))
+    assert isinstance(report.result.u, torch.Tensor)
