@@ -12,14 +12,11 @@ namespace pathcond {
 
 namespace {
 
-SparsePattern pattern_of(const BlockProblem& problem) {
-  std::vector<std::pair<std::int32_t, std::int32_t>> edges;
-  for (const Block& block : problem.blocks) {
-    const auto a = problem.coarse[block.source];
-    const auto b = problem.coarse[block.target];
-    if (a != b) edges.emplace_back(a, b);
-  }
-  return {problem.coarse_groups, edges};
+CoarseShape shape_of(const BlockProblem& problem) {
+  CoarseShape::Links links;
+  for (const Block& block : problem.blocks)
+    links.emplace_back(problem.coarse[block.source], problem.coarse[block.target]);
+  return {problem.coarse_groups, links};
 }
 
 }  // namespace
@@ -36,7 +33,7 @@ BlockState::BlockState(BlockProblem problem, std::unique_ptr<Weights> weights,
     : problem_(std::move(problem)),
       weights_(std::move(weights)),
       coarse_of_neuron_(problem_.neurons()),
-      coarse_pattern_(pattern_of(problem_)),
+      coarse_shape_(shape_of(problem_)),
       u_(problem_.neurons()),
       base_(problem_.neurons(), 0.0),
       x_(problem_.neurons(), 1.0),
@@ -214,7 +211,7 @@ double BlockState::rest(std::int32_t first_group, std::int32_t last_group) const
 }
 
 CoarseProblem BlockState::coarse_problem() const {
-  CoarseProblem coarse(coarse_pattern_);
+  CoarseProblem coarse(coarse_shape_);
   coarse.constant = problem_.constant;
   for (std::size_t k = 0; k < u_.size(); ++k) {
     const auto c = static_cast<std::size_t>(coarse_of_neuron_[k]);
@@ -222,10 +219,7 @@ CoarseProblem BlockState::coarse_problem() const {
     coarse.enter[c] += problem_.enter_only[k] * y_[k];
     coarse.share[c] += problem_.degree[k] / problem_.rows;
   }
-  for (std::size_t id = 0; id < half_.size(); ++id) {
-    const Block& block = problem_.blocks[id];
-    coarse.add_pair(problem_.coarse[block.source], problem_.coarse[block.target], block_weight(id));
-  }
+  for (std::size_t id = 0; id < half_.size(); ++id) coarse.link[id] = block_weight(id);
   return coarse;
 }
 
@@ -292,25 +286,29 @@ double BlockState::exponent_change(const std::vector<double>& z) { return 2 * ma
 
 /// Within a group, what is free is taken to have its share of every coupling.
 SparseFactor BlockState::coarse_hessian(double damping, const std::vector<char>& free) {
-  const CoarseProblem coarse = coarse_problem();
-  const std::size_t n = coarse.share.size();
-  auto point = pathcond::evaluate(coarse, std::vector<double>(n, 0.0));
-  std::vector<double> all(n, 0.0), share(n, 0.0);
+  const CoarsePoint point = pathcond::evaluate(coarse_problem());
+  const CoarseTables tables = coarse_shape_.tables();
+  const auto n = static_cast<std::size_t>(problem_.coarse_groups);
+  std::vector<double> all(n, 0.0), share(n, 0.0), curvature(n), mean(n);
   for (std::size_t k = 0; k < free.size(); ++k) {
     all[coarse_of_neuron_[k]] += curvature_[k];
     if (free[k]) share[coarse_of_neuron_[k]] += curvature_[k];
   }
   for (std::size_t c = 0; c < n; ++c) {
     share[c] = all[c] > 0 ? share[c] / all[c] : 1;
-    point.curvature[c] *= share[c];
-    point.mean[c] *= share[c];
+    curvature[c] = point.arrays.curvature[c] * share[c];
+    mean[c] = point.arrays.mean[c] * share[c];
   }
-  std::vector<double> shares(point.coupling.size(), 1.0);
-  for (const auto& link : coarse.links) shares[link.place] = share[link.a] * share[link.b];
-  for (std::size_t e = 0; e < shares.size(); ++e) point.coupling[e] *= shares[e];
+  std::vector<double> coupling(static_cast<std::size_t>(tables.entries));
+  for (std::size_t e = 0; e < coupling.size(); ++e) {
+    // Fill lies between groups without a link of their own.
+    if (tables.entry_ptr[e] == tables.entry_ptr[e + 1]) continue;
+    const auto link = tables.entry_links[tables.entry_ptr[e]];
+    coupling[e] = point.arrays.coupling[e] * share[tables.a[link]] * share[tables.b[link]];
+  }
   for (std::size_t k = 0; k < free.size(); ++k)
-    if (free[k]) point.curvature[coarse_of_neuron_[k]] += damping;
-  return {coarse_pattern_, point.curvature, std::move(point.coupling), std::move(point.mean)};
+    if (free[k]) curvature[coarse_of_neuron_[k]] += damping;
+  return {coarse_shape_.pattern(), curvature, std::move(coupling), std::move(mean)};
 }
 
 std::vector<Coupling> BlockState::strong_couplings() {

@@ -33,7 +33,7 @@ class BlockState final : public Objective {
   const std::vector<double>& left(std::size_t block) const { return half_[block].left; }
   const std::vector<double>& right(std::size_t block) const { return half_[block].right; }
   double total() const { return total_; }
-  const SparsePattern& coarse_pattern() const { return coarse_pattern_; }
+  const CoarseShape& coarse_shape() const { return coarse_shape_; }
 
   /// See `Weights`.
   std::unique_ptr<Sweeper> level_sweeper(bool forward) {
@@ -108,7 +108,7 @@ class BlockState final : public Objective {
   std::unique_ptr<Weights> weights_;
   std::optional<Originals> originals_;
   std::vector<std::int32_t> coarse_of_neuron_;
-  SparsePattern coarse_pattern_;
+  CoarseShape coarse_shape_;
   std::vector<double> u_;
   std::vector<double> base_;   ///< part of u that the stored weights contain
   std::vector<double> x_, y_;  ///< exp(u - base) and its inverse

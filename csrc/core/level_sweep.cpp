@@ -31,10 +31,9 @@ double LevelSweep::step(std::int32_t level) {
 
 LevelSweep::Outcome LevelSweep::sweep() {
   const std::int32_t levels = state_.problem().levels();
-  const auto zero = std::vector<double>(static_cast<std::size_t>(state_.coarse_groups()), 0.0);
   const std::vector<double> u = state_.u();
   // Fresh from sums over blocks, so that roundings of the level steps do not add up.
-  total_ = evaluate(state_.coarse_problem(), zero).total;
+  total_ = evaluate(state_.coarse_problem()).value.total;
   const auto [before, rounding] = state_.value(total_);
   double worst = 0;
   std::int32_t k = 0;
@@ -46,10 +45,9 @@ LevelSweep::Outcome LevelSweep::sweep() {
   }
   for (; k < levels; ++k) worst = std::max(worst, step(forward_ ? k : levels - 1 - k));
   forward_ = !forward_;
-  const CoarseProblem coarse = state_.coarse_problem();
-  const auto shift = minimise(coarse);
+  const auto [shift, minimum] = minimise(state_.coarse_problem());
   state_.shift(shift);
-  double objective = state_.value(evaluate(coarse, shift).total).objective;
+  double objective = state_.value(minimum.total).objective;
   if (state_.far() || !(objective <= before + rounding)) {
     // Rows that were out of sight may have come back, or sums have lost what they were made of:
     // ask again, with all rows.

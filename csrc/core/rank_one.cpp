@@ -155,7 +155,7 @@ double RankOneModel::rest(std::int32_t first_group, std::int32_t last_group) con
 
 void RankOneModel::coarse_step() {
   const BlockProblem& problem = state_.problem();
-  CoarseProblem coarse(state_.coarse_pattern());
+  CoarseProblem coarse(state_.coarse_shape());
   coarse.constant = constant_;
   for (std::int32_t g = 0; g < problem.groups(); ++g) {
     const auto c = problem.coarse[g];
@@ -163,9 +163,9 @@ void RankOneModel::coarse_step() {
     coarse.enter[c] += enters_[g];
     coarse.share[c] += group_share_[g];
   }
-  for (const Block& block : blocks_)
-    coarse.add_pair(problem.coarse[block.source], problem.coarse[block.target], block.x * block.y);
-  const auto shift = minimise(coarse);
+  for (std::size_t id = 0; id < blocks_.size(); ++id)
+    coarse.link[id] = blocks_[id].x * blocks_[id].y;
+  const auto shift = minimise(coarse).shift;
   for (std::int32_t g = 0; g < problem.groups(); ++g) {
     const double grow = std::exp(shift[problem.coarse[g]]), shrink = 1 / grow;
     for (std::size_t k = begin(g); k < begin(g + 1); ++k) {

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/serial_lane.hpp"
+
 namespace pathcond {
 namespace {
 
@@ -17,9 +19,8 @@ void sort_unique(std::vector<std::int32_t>& list) {
 
 SparsePattern::SparsePattern(std::int32_t n,
                              const std::vector<std::pair<std::int32_t, std::int32_t>>& edges)
-    : position_(static_cast<std::size_t>(n), -1),
-      ptr_{0},
-      row_entries_(static_cast<std::size_t>(n)) {
+    : ptr_{0}, left_ptr_(static_cast<std::size_t>(n) + 1, 0),
+      position_(static_cast<std::size_t>(n), -1) {
   Neighbours neighbours(static_cast<std::size_t>(n));
   for (const auto& [a, b] : edges) {
     neighbours[a].push_back(b);
@@ -47,15 +48,28 @@ SparsePattern::SparsePattern(std::int32_t n,
       list = std::move(merged);
     }
   }
-  for (std::int32_t column = 0; column < n; ++column) {
-    for (auto& node : columns[column]) node = position_[node];
-    std::sort(columns[column].begin(), columns[column].end());
-    for (const auto row : columns[column]) {
-      row_entries_[row].emplace_back(column, std::ssize(row_));
-      row_.push_back(row);
-    }
-    ptr_.push_back(std::ssize(row_));
+  for (auto& column : columns) {
+    for (auto& node : column) node = position_[node];
+    std::sort(column.begin(), column.end());
+    row_.insert(row_.end(), column.begin(), column.end());
+    ptr_.push_back(static_cast<std::int32_t>(row_.size()));
+    for (const auto row : column) ++left_ptr_[row + 1];
   }
+  std::partial_sum(left_ptr_.begin(), left_ptr_.end(), left_ptr_.begin());
+  column_.resize(row_.size());
+  place_.resize(row_.size());
+  auto next = left_ptr_;
+  for (std::int32_t column = 0; column < n; ++column)
+    for (auto e = ptr_[column]; e < ptr_[column + 1]; ++e) {
+      const auto to = next[row_[e]]++;
+      column_[to] = column;
+      place_[to] = e;
+    }
+}
+
+PatternView SparsePattern::view() const {
+  return {static_cast<std::int32_t>(order_.size()), order_.data(),  ptr_.data(),  row_.data(),
+          left_ptr_.data(),                         column_.data(), place_.data()};
 }
 
 std::size_t SparsePattern::place(std::int32_t a, std::int32_t b) const {
@@ -68,50 +82,22 @@ std::size_t SparsePattern::place(std::int32_t a, std::int32_t b) const {
 
 SparseFactor::SparseFactor(const SparsePattern& pattern, const std::vector<double>& diagonal,
                            std::vector<double> lower, std::vector<double> rank_one)
-    : pattern_(pattern),
+    : pattern_(pattern.view()),
       l_(std::move(lower)),
       pivot_(diagonal.size()),
       rank_one_(std::move(rank_one)),
       solved_rank_one_(rank_one_) {
-  // What rounding leaves of a pivot without curvature.
-  constexpr double kSmallestPivot = 1e-14;
-  std::vector<double> work(diagonal.size());
-  for (std::size_t k = 0; k < pivot_.size(); ++k) {
-    const auto first = pattern.ptr_[k];
-    const auto last = pattern.ptr_[k + 1];
-    double pivot = diagonal[pattern.order_[k]];
-    const double noise = kSmallestPivot * pivot;
-    for (auto e = first; e < last; ++e) work[pattern.row_[e]] = l_[e];
-    for (const auto& [column, place] : pattern.row_entries_[k]) {
-      const double factor = l_[place] * pivot_[column];
-      pivot -= factor * l_[place];
-      for (auto e = place + 1; e < pattern.ptr_[column + 1]; ++e)
-        work[pattern.row_[e]] -= factor * l_[e];
-    }
-    pivot_[k] = pivot > noise ? pivot : 0;
-    for (auto e = first; e < last; ++e)
-      l_[e] = pivot_[k] > 0 ? work[pattern.row_[e]] / pivot_[k] : 0;
-  }
+  factor(SerialLane(), pattern_, diagonal.data(), l_.data(), pivot_.data());
   solve_without_rank_one(solved_rank_one_);
-  const double rest =
-      1 - std::inner_product(rank_one_.begin(), rank_one_.end(), solved_rank_one_.begin(), 0.0);
-  // F is flat along A^-1 m where nothing is left: no step along it.
-  constexpr double kSmallestRest = 1e-13;
-  weight_ = rest > kSmallestRest ? 1 / rest : 0;
+  weight_ = rank_one_weight(
+      1 - std::inner_product(rank_one_.begin(), rank_one_.end(), solved_rank_one_.begin(), 0.0));
 }
 
 void SparseFactor::solve_without_rank_one(std::vector<double>& b) const {
   std::vector<double> z(b.size());
-  for (std::size_t k = 0; k < z.size(); ++k) z[k] = b[pattern_.order_[k]];
-  for (std::size_t k = 0; k < z.size(); ++k)
-    for (auto e = pattern_.ptr_[k]; e < pattern_.ptr_[k + 1]; ++e)
-      z[pattern_.row_[e]] -= l_[e] * z[k];
-  for (std::size_t k = z.size(); k-- > 0;) {
-    z[k] = pivot_[k] > 0 ? z[k] / pivot_[k] : 0;
-    for (auto e = pattern_.ptr_[k]; e < pattern_.ptr_[k + 1]; ++e)
-      z[k] -= l_[e] * z[pattern_.row_[e]];
-  }
-  for (std::size_t k = 0; k < z.size(); ++k) b[pattern_.order_[k]] = z[k];
+  for (std::size_t k = 0; k < z.size(); ++k) z[k] = b[pattern_.order[k]];
+  solve_factored<1>(SerialLane(), pattern_, l_.data(), pivot_.data(), z.data());
+  for (std::size_t k = 0; k < z.size(); ++k) b[pattern_.order[k]] = z[k];
 }
 
 void SparseFactor::solve(std::vector<double>& b) const {

@@ -4,6 +4,8 @@
 #include <utility>
 #include <vector>
 
+#include "core/factor.hpp"
+
 namespace pathcond {
 
 /// Where a symmetric n x n matrix has off-diagonal entries, and the order and fill of its
@@ -18,16 +20,12 @@ class SparsePattern {
   std::size_t entries() const { return row_.size(); }
   /// Place of (a, b) among the entries.
   std::size_t place(std::int32_t a, std::int32_t b) const;
+  /// Of what this holds.
+  PatternView view() const;
 
  private:
-  friend class SparseFactor;
-
-  std::vector<std::int32_t> order_;     ///< node eliminated k-th
+  std::vector<std::int32_t> order_, ptr_, row_, left_ptr_, column_, place_;  ///< see `PatternView`
   std::vector<std::int32_t> position_;  ///< inverse of order_
-  std::vector<std::int64_t> ptr_;       ///< n + 1: entries of every column, by position
-  std::vector<std::int32_t> row_;       ///< positions, increasing within a column
-  /// Entries of every row, as (column, place), by increasing column.
-  std::vector<std::vector<std::pair<std::int32_t, std::int64_t>>> row_entries_;
 };
 
 /// LDL^T of A - m m^T, A symmetric positive definite up to directions without curvature, which
@@ -44,7 +42,7 @@ class SparseFactor {
  private:
   void solve_without_rank_one(std::vector<double>& b) const;
 
-  const SparsePattern& pattern_;
+  PatternView pattern_;
   std::vector<double> l_, pivot_;
   std::vector<double> rank_one_, solved_rank_one_;
   double weight_ = 0;  ///< 1 / (1 - m^T A^-1 m)
