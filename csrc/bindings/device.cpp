@@ -135,7 +135,7 @@ std::optional<Solution> solve_on_device(const DeviceSource& source, const Alloca
   return cuda::solve(problem, {device, stream}, memory_from(allocate), options);
 }
 
-std::pair<std::optional<Solution>, std::int64_t> solve_emulated(
+std::tuple<std::optional<Solution>, std::int64_t, std::int64_t> solve_emulated(
     const DeviceSource& source, const Allocate& allocate, bool descending,
     const std::string& method, bool linear, std::optional<double> tolerance,
     std::optional<std::int64_t> max_sweeps, std::vector<double> u0, double max_scale, int threads,
@@ -144,9 +144,9 @@ std::pair<std::optional<Solution>, std::int64_t> solve_emulated(
                                     threads, callback);
   const auto problem = problem_from(source);
   const py::gil_scoped_release release;
-  auto [solution, waits] =
+  auto [solution, waits, copied] =
       cuda::solve_emulated(problem, descending, memory_from(allocate), options);
-  return {std::move(solution), waits};
+  return {std::move(solution), waits, copied};
 }
 
 cuda::Dtype dtype_from(const std::string& name) {
@@ -244,7 +244,7 @@ void bind_device(py::module_& module) {
       "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a,
       "callback"_a,
       "For tests: the kernels of solve_on_device, run on the host for what is there; also how "
-      "often the host would have waited for a device.");
+      "often the host would have waited for a device, and bytes copied to and from it.");
   module.def("scale_on_device", &scale_on_device, "parameters"_a, "factors"_a, "allocate"_a,
              py::kw_only(), "device"_a, "stream"_a,
              "As scale, for contiguous arrays of three axes on a CUDA device: how many entries of "

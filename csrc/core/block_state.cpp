@@ -71,6 +71,7 @@ bool BlockState::far() const {
 }
 
 void BlockState::move_to(const std::vector<double>& u) {
+  away_ = nullptr;
   u_ = u;
   if (far()) absorb();
   for (std::size_t k = 0; k < u_.size(); ++k) {
@@ -117,17 +118,28 @@ void BlockState::step(std::int32_t group, const double* t) {
   for (const auto block : problem_.out_blocks[group]) half_[block].right_valid = false;
 }
 
-BlockState::Swept BlockState::sweep(Sweeper& sweeper, double total) {
-  const SweepPlan& plan = sweeper.plan();
-  for (const Wanted& given : plan.given)
-    if (!(given.left ? half_[given.block].left_valid : half_[given.block].right_valid))
-      return {0, total, 0, 0};
-  SweepPoint point{u_, x_, y_, half_, total};
-  const std::size_t steps = sweeper.sweep(point);
-  mark_steps(problem_, plan, steps, half_);
-  for (std::size_t s = 0; s < steps; ++s)
+Swept BlockState::sweep(Sweeper& sweeper, std::size_t number) {
+  const SweepPlan& plan = sweeper.plan(number);
+  if (!away()) {
+    sweeper.send({u_, x_, y_, base_, half_, rest(0, 0)});
+    away_ = &sweeper;
+  }
+  const Swept swept = sweeper.sweep(number);
+  mark_steps(problem_, plan, swept.steps, half_);
+  for (std::size_t s = 0; s < swept.steps; ++s)
     for (const Wanted& want : plan.steps[s].wanted) count(problem_.blocks[want.block]);
-  return {steps, point.total, point.gradient_norm, point.change};
+  return swept;
+}
+
+bool BlockState::has(const std::vector<Wanted>& sums) const {
+  return std::all_of(sums.begin(), sums.end(), [&](const Wanted& sum) {
+    return sum.left ? half_[sum.block].left_valid : half_[sum.block].right_valid;
+  });
+}
+
+void BlockState::bring(std::vector<double>& u_before) {
+  if (!away()) return;
+  std::exchange(away_, nullptr)->bring({u_, x_, y_, base_, half_, 0}, u_before);
 }
 
 void BlockState::shift(const std::vector<double>& coarse_shift) {
@@ -178,13 +190,20 @@ void BlockState::flows(std::int32_t group, double* leaving, double* entering) co
 }
 
 BlockState::Value BlockState::value(double total) const {
-  double linear = 0, size = std::abs(std::log(total)) + std::abs(offset_);
+  Swept here;
+  here.total = total;
   for (std::size_t k = 0; k < u_.size(); ++k) {
     const double term = problem_.degree[k] * u_[k] / problem_.rows;
-    linear += term;
-    size += std::abs(term);
+    here.linear += term;
+    here.size += std::abs(term);
   }
-  return {std::log(total) + offset_ - linear, rounding_of(size)};
+  return value(here);
+}
+
+BlockState::Value BlockState::value(const Swept& swept) const {
+  const double log_total = std::log(swept.total);
+  return {log_total + offset_ - swept.linear,
+          rounding_of(std::abs(log_total) + std::abs(offset_) + swept.size)};
 }
 
 double BlockState::block_weight(std::size_t id) const {

@@ -36,20 +36,22 @@ class BlockState final : public Objective {
   const CoarseShape& coarse_shape() const { return coarse_shape_; }
 
   /// See `Weights`.
-  std::unique_ptr<Sweeper> level_sweeper(bool forward) {
-    return weights_->level_sweeper(problem_, forward);
+  std::unique_ptr<Sweeper> level_sweeper() {
+    return weights_->level_sweeper(problem_, coarse_shape_);
   }
   std::unique_ptr<Sweeper> cd_sweeper(const Box& box) {
     return weights_->cd_sweeper(problem_, box);
   }
   void bring_weights() { weights_->bring_to(problem_.blocks); }
 
-  /// What a sweeper's steps have come to; `total`: the sum of all weights.
-  struct Swept {
-    std::size_t steps;
-    double total, gradient_norm, change;
-  };
-  Swept sweep(Sweeper& sweeper, double total);
+  /// Whether these half-sums, each of one side, are known.
+  bool has(const std::vector<Wanted>& sums) const;
+  /// Sweeps where the weights are. Until it is brought, or another evaluated, the point is there,
+  /// and nothing else may be asked for.
+  Swept sweep(Sweeper& sweeper, std::size_t plan);
+  /// Where the point is elsewhere, brings it, and u as it was before the last sweep.
+  void bring(std::vector<double>& u_before);
+  bool away() const { return away_ != nullptr; }
 
   /// Multiplies e^u of the neurons of one group by t; half-sums over that group become stale.
   /// Products of e^u round anew each time: `evaluate` takes them from u again.
@@ -59,6 +61,7 @@ class BlockState final : public Objective {
 
   /// Whether u has gone far from what the stored weights contain; `evaluate` makes them absorb it.
   bool far() const;
+  static bool far(const Swept& swept) { return !(swept.farthest <= kSafeExponent); }
 
   /// Takes afresh what is stale of the half-sums over these groups.
   void refresh(std::int32_t first_group, std::int32_t last_group);
@@ -71,6 +74,7 @@ class BlockState final : public Objective {
     double objective, rounding;
   };
   Value value(double total) const;
+  Value value(const Swept& swept) const;
   /// Sums over coarse groups; every block must have a valid half-sum.
   CoarseProblem coarse_problem() const;
 
@@ -118,6 +122,7 @@ class BlockState final : public Objective {
   double total_ = 1;
   double offset_ = 0;  ///< log of the common factor taken out of the weights by absorb
   double touched_ = 0;
+  Sweeper* away_ = nullptr;  ///< has the point
 };
 
 }  // namespace pathcond

@@ -23,10 +23,6 @@ struct Box {
     for (double& value : u) value = clip(value);
   }
 
-  bool contains(const std::vector<double>& u) const {
-    return std::all_of(u.begin(), u.end(), [&](double x) { return std::abs(x) <= bound; });
-  }
-
   /// A slope of F at u; 0 if following it down leads out of the box at once.
   PATHCOND_HOST_DEVICE double projected(double u, double slope) const {
     return (u >= bound && slope < 0) || (u <= -bound && slope > 0) ? 0 : slope;

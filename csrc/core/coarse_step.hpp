@@ -58,8 +58,8 @@ struct CoarseRoom {
   static std::int64_t size(std::int64_t groups, std::int64_t links, std::int64_t entries) {
     return 2 * (4 * groups + entries + links) + 5 * groups + entries;
   }
-  PATHCOND_HOST_DEVICE static CoarseRoom in(double* memory, std::int64_t groups,
-                                            std::int64_t links, std::int64_t entries) {
+  PATHCOND_HOST_DEVICE static CoarseRoom in(double* memory, std::int64_t groups, std::int64_t links,
+                                            std::int64_t entries) {
     const auto take = [&memory](std::int64_t numbers) {
       double* taken = memory;
       memory += numbers;
@@ -226,7 +226,7 @@ struct CoarseMinimum {
 template <class Lane>
 PATHCOND_KERNEL CoarseMinimum minimise(const Lane& lane, const CoarseTables& tables,
                                        const CoarseWeights& weights, const CoarseRoom& room) {
-  constexpr int kMaxSteps = 25;         // of kLongestStep at most: the shifts stay in range
+  constexpr int kMaxSteps = 25;  // of kLongestStep at most: the shifts stay in range
   constexpr int kMaxHalvings = 20;
   constexpr double kTolerance = 1e-15;  // rounding level of shares, which sum to 1
   constexpr double kLongestStep = 8;    // quadratic models of exp are worthless farther away

@@ -1,8 +1,10 @@
 #include "core/level_sweep.hpp"
 
 #include <algorithm>
+#include <utility>
 
 #include "core/step.hpp"
+#include "core/sweep_plan.hpp"
 
 namespace pathcond {
 
@@ -30,38 +32,64 @@ double LevelSweep::step(std::int32_t level) {
 }
 
 LevelSweep::Outcome LevelSweep::sweep() {
-  const std::int32_t levels = state_.problem().levels();
-  const std::vector<double> u = state_.u();
-  // Fresh from sums over blocks, so that roundings of the level steps do not add up.
-  total_ = evaluate(state_.coarse_problem()).value.total;
-  const auto [before, rounding] = state_.value(total_);
-  double worst = 0;
-  std::int32_t k = 0;
-  if (Sweeper* there = there_[forward_].get()) {
-    const auto swept = state_.sweep(*there, total_);
-    k = static_cast<std::int32_t>(swept.steps);
-    total_ = swept.total;
-    worst = swept.gradient_norm;
+  const bool forward = std::exchange(forward_, !forward_);
+  if (!there_ || !state_.has(there_->plan(forward).given)) {
+    u_before_ = state_.u();
+    // Fresh from sums over blocks, so that roundings of the level steps do not add up.
+    const Swept nothing{0, evaluate(state_.coarse_problem()).value.total};
+    before_ = state_.value(nothing.total);
+    return finish(nothing, forward);
   }
-  for (; k < levels; ++k) worst = std::max(worst, step(forward_ ? k : levels - 1 - k));
-  forward_ = !forward_;
-  const auto [shift, minimum] = minimise(state_.coarse_problem());
-  state_.shift(shift);
-  double objective = state_.value(minimum.total).objective;
-  if (state_.far() || !(objective <= before + rounding)) {
+  if (!state_.away()) before_ = state_.value(state_.rest(0, 0));
+  const Swept swept = state_.sweep(*there_, forward);
+  if (swept.steps == there_->plan(forward).steps.size() && !BlockState::far(swept)) {
+    const auto after = state_.value(swept);
+    if (after.objective <= before_.objective + before_.rounding) {
+      before_ = after;
+      return {after.objective, swept.gradient_norm, swept.largest, true};
+    }
+  }
+  state_.bring(u_before_);
+  return finish(swept, forward);
+}
+
+LevelSweep::Outcome LevelSweep::finish(const Swept& begun, bool forward) {
+  const std::int32_t levels = state_.problem().levels();
+  auto k = static_cast<std::int32_t>(begun.steps);
+  total_ = begun.total;
+  double worst = begun.gradient_norm;
+  if (k < levels) {
+    for (; k < levels; ++k) worst = std::max(worst, step(forward ? k : levels - 1 - k));
+    const auto [shift, minimum] = minimise(state_.coarse_problem());
+    state_.shift(shift);
+    total_ = minimum.total;
+  }
+  double objective = state_.value(total_).objective;
+  const auto ascended = [&] { return !(objective <= before_.objective + before_.rounding); };
+  if (state_.far() || ascended()) {
     // Rows that were out of sight may have come back, or sums have lost what they were made of:
     // ask again, with all rows.
-    Point point(u.size());
+    Point point(u_before_.size());
     point.u = state_.u();
     state_.evaluate(point);
     objective = point.value;
-    if (!(objective <= before + rounding)) {
-      point.u = u;
+    if (ascended()) {
+      point.u = u_before_;
       state_.evaluate(point);
-      return {before, worst, false};
+      return {before_.objective, worst, max_norm(state_.u()), false};
     }
   }
-  return {objective, worst, true};
+  return {objective, worst, max_norm(state_.u()), true};
+}
+
+const std::vector<double>& LevelSweep::u() {
+  state_.bring(u_before_);
+  return state_.u();
+}
+
+const std::vector<double>& LevelSweep::u_before() {
+  state_.bring(u_before_);
+  return u_before_;
 }
 
 }  // namespace pathcond

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <vector>
 
@@ -16,21 +17,28 @@ class LevelSweep {
   struct Outcome {
     double objective;      ///< F/p after the sweep
     double gradient_norm;  ///< largest |dF/du_h| / p met just before the neuron's step
+    double largest;        ///< largest |u|
     bool descended;        ///< false: numbers left their range, and u is what it was
   };
 
-  /// `state` must have been evaluated.
-  explicit LevelSweep(BlockState& state)
-      : state_(state), there_{state.level_sweeper(false), state.level_sweeper(true)} {}
+  /// `state` must have been evaluated, whenever somebody else has used it.
+  explicit LevelSweep(BlockState& state) : state_(state), there_(state.level_sweeper()) {}
 
   Outcome sweep();
+  const std::vector<double>& u();
+  /// u before the last sweep
+  const std::vector<double>& u_before();
 
  private:
+  /// Takes the steps that are left of a sweep, and the coarse step.
+  Outcome finish(const Swept& begun, bool forward);
   /// Minimises over all neurons of one level; returns the largest stationarity before.
   double step(std::int32_t level);
 
   BlockState& state_;
-  std::unique_ptr<Sweeper> there_[2];  ///< backward, forward, if the weights sweep themselves
+  std::unique_ptr<Sweeper> there_;  ///< if the weights sweep themselves
+  std::vector<double> u_before_;
+  BlockState::Value before_{};  ///< the sweep
   bool forward_ = true;
   double total_ = 0;
   LevelFlows flows_;

@@ -112,17 +112,16 @@ Status level_sweeps(BlockState& state, const Box& box, Point& point, double targ
   RateWatch rate;
   while (!(box.stationarity(point) <= target)) {
     if (progress.exhausted()) return progress.status();
-    const std::vector<double> before = state.u();
     const auto outcome = sweeps.sweep();
-    if (!outcome.descended || !box.contains(state.u())) {
-      point.u = before;
+    if (!outcome.descended || !(outcome.largest <= box.bound)) {
+      point.u = sweeps.u_before();
       state.evaluate(point);
       return newton(state, box, point, target, progress);
     }
     const bool stop = progress.record(outcome.objective, outcome.gradient_norm);
     const bool slow = rate.too_slow(outcome.gradient_norm);
     if (!stop && !slow && rate.predicted() > target) continue;
-    point.u = state.u();
+    point.u = sweeps.u();
     state.evaluate(point);
     if (stop) return progress.status();
     if (slow) return newton(state, box, point, target, progress);

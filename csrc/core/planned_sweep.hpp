@@ -18,27 +18,32 @@ class PlannedSweep {
     Point point(state.u().size());
     point.u = state.u();
     state.evaluate(point);
+    objective_ = point.value;
+    before_ = point.u;
   }
 
   /// As `NeuronSweep::sweep`; half-sums are nobody's any more where that is nullopt.
   std::optional<ColumnSweep::Outcome> sweep() {
-    start_ = state_.u();
-    const auto swept = state_.sweep(sweeper_, state_.rest(0, 0));
-    if (swept.steps < sweeper_.plan().steps.size() ||
-        !(max_norm(state_.u()) <= NeuronSweep::kFarthest)) {
+    const Swept swept = state_.sweep(sweeper_, 0);
+    if (swept.steps < sweeper_.plan(0).steps.size() || !(swept.largest <= NeuronSweep::kFarthest)) {
       out_of_range_ = true;
       return std::nullopt;
     }
+    objective_ = state_.value(swept).objective;
     return ColumnSweep::Outcome{swept.change, swept.gradient_norm};
   }
-  /// F/p at the current point, from sums that have just been taken.
-  double objective() const { return state_.value(state_.rest(0, 0)).objective; }
-  const std::vector<double>& u() const { return out_of_range_ ? start_ : state_.u(); }
+  /// F/p at the current point.
+  double objective() const { return objective_; }
+  const std::vector<double>& u() {
+    state_.bring(before_);
+    return out_of_range_ ? before_ : state_.u();
+  }
 
  private:
   BlockState& state_;
   Sweeper& sweeper_;
-  std::vector<double> start_;
+  double objective_;
+  std::vector<double> before_;
   bool out_of_range_ = false;
 };
 

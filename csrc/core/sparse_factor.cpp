@@ -19,7 +19,8 @@ void sort_unique(std::vector<std::int32_t>& list) {
 
 SparsePattern::SparsePattern(std::int32_t n,
                              const std::vector<std::pair<std::int32_t, std::int32_t>>& edges)
-    : ptr_{0}, left_ptr_(static_cast<std::size_t>(n) + 1, 0),
+    : ptr_{0},
+      left_ptr_(static_cast<std::size_t>(n) + 1, 0),
       position_(static_cast<std::size_t>(n), -1) {
   Neighbours neighbours(static_cast<std::size_t>(n));
   for (const auto& [a, b] : edges) {
@@ -68,8 +69,13 @@ SparsePattern::SparsePattern(std::int32_t n,
 }
 
 PatternView SparsePattern::view() const {
-  return {static_cast<std::int32_t>(order_.size()), order_.data(),  ptr_.data(),  row_.data(),
-          left_ptr_.data(),                         column_.data(), place_.data()};
+  return {static_cast<std::int32_t>(order_.size()),
+          order_.data(),
+          ptr_.data(),
+          row_.data(),
+          left_ptr_.data(),
+          column_.data(),
+          place_.data()};
 }
 
 std::size_t SparsePattern::place(std::int32_t a, std::int32_t b) const {

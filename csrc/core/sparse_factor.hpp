@@ -25,7 +25,7 @@ class SparsePattern {
 
  private:
   std::vector<std::int32_t> order_, ptr_, row_, left_ptr_, column_, place_;  ///< see `PatternView`
-  std::vector<std::int32_t> position_;  ///< inverse of order_
+  std::vector<std::int32_t> position_;                                       ///< inverse of order_
 };
 
 /// LDL^T of A - m m^T, A symmetric positive definite up to directions without curvature, which

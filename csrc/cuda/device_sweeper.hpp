@@ -2,139 +2,131 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <deque>
 #include <utility>
 #include <vector>
 
 #include "core/box.hpp"
+#include "core/coarse.hpp"
 #include "core/monitor.hpp"
 #include "core/sweep_plan.hpp"
 #include "cuda/half_sums.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/pass.hpp"
 #include "cuda/sums.hpp"
+#include "cuda/sweep_end.hpp"
+#include "cuda/sweep_state.hpp"
 #include "cuda/sweep_steps.hpp"
 
 namespace pathcond::cuda {
 
-/// A sweep of which the host sees the beginning and the end: what it starts from goes to the device
-/// in one copy, the launches of all steps follow each other there, and where they lead comes back
-/// in one copy.
+/// Sweeps of which the host sees a few numbers each: the launches of all steps, and of the coarse
+/// step, follow each other on the device, and the point stays there.
 ///
-/// What follows a sweep is left to the host. The coarse step needs one number per group and link,
-/// of what has come back anyway, since the host decides whether to go on. Then it is a chain: every
-/// pivot waits for the one before, every Newton step for the comparison of the last. One core takes
-/// 23 us for a chain of 54 groups with skips; on a device each link of the chain would be a barrier
-/// at least. The same holds for `cd` where neighbours follow each other: a step of one neuron reads
-/// little and waits for all before it.
+/// `cd` where neighbours follow each other is left to the host: a step of one neuron reads little
+/// and waits for all before it, so that on a device every one would be a barrier at least.
 template <class Machine, class G>
 class DeviceSweeper final : public Sweeper {
  public:
-  /// All outlive this. `parts`: memory for the parts of all half-sums, see `part_count`.
+  /// All but the plans outlive this; no `shape`: there is no coarse step. `parts`: memory for the
+  /// parts of all half-sums, see `part_count`.
   DeviceSweeper(Machine& machine, const std::vector<Matrix<G>>& matrices, double* parts,
-                const BlockProblem& problem, SweepPlan plan, const Box& box, Monitor& monitor)
+                const BlockProblem& problem, std::vector<SweepPlan> plans, const CoarseShape* shape,
+                const Box& box, Monitor& monitor)
       : machine_(machine),
         matrices_(matrices),
         problem_(problem),
-        plan_(std::move(plan)),
+        plans_(std::move(plans)),
+        shape_(shape),
         monitor_(monitor),
-        recording_(machine) {
+        state_(matrices, problem) {
     lay_out();
-    place_half_sums();
-    record(parts, box);
+    tell_places();
+    if (shape_) tell_coarse();
+    std::int64_t item = 0, task = 0;
+    for (std::size_t number = 0; number < plans_.size(); ++number) {
+      tell_sums(number);
+      recordings_.emplace_back(machine_);
+      record(number, parts, box, item, task);
+    }
+    tables_.upload(machine_);
   }
 
-  /// Bytes on the device, and fewer on the host, for steps that want so many half-sums.
+  const SweepPlan& plan(std::size_t number) const override { return plans_[number]; }
+  void send(const SweepPoint& point) override { state_.send(machine_, point); }
+  Swept sweep(std::size_t number) override {
+    recordings_[number].run();
+    const Swept swept = state_.result(machine_);
+    monitor_.advance(work_ / std::ssize(plans_));
+    return swept;
+  }
+  void bring(const SweepPoint& point, std::vector<double>& u_before) override {
+    state_.bring(machine_, point, u_before);
+  }
+
+  /// Bytes of either memory for steps that want so many half-sums; what graphs with many groups
+  /// need beyond that is taken later.
   static std::size_t bytes_for(std::int64_t wanted, std::int64_t matrices, std::int64_t neurons,
                                std::int64_t half_sums) {
+    const std::int64_t groups = 2 * matrices + 2, entries = 4 * matrices;
     return static_cast<std::size_t>(wanted) * (sizeof(Item) + sizeof(Collapse<double>)) +
-           static_cast<std::size_t>(matrices) * (sizeof(Matrix<G>) + 6 * sizeof(std::int64_t)) +
-           static_cast<std::size_t>(11 * neurons + half_sums) * sizeof(double) + 32 * kAlignment;
-  }
-
-  const SweepPlan& plan() const override { return plan_; }
-
-  std::size_t sweep(SweepPoint& point) override {
-    put(matrices_, matrix_);
-    put(problem_.leave_only, leave_only_);
-    put(problem_.enter_only, enter_only_);
-    put(point.u, u_);
-    put(point.x, x_);
-    put(point.y, y_);
-    for (std::size_t id = 0; id < half_at_.size(); ++id) {
-      std::copy(point.half[id].left.begin(), point.half[id].left.end(), half_sum(id).left);
-      std::copy(point.half[id].right.begin(), point.half[id].right.end(), half_sum(id).right);
-    }
-    *state_.host(progress_) = {point.total, 0, 0, 0};
-    state_.upload(machine_);
-    recording_.run();
-    machine_.download(state_.host(u_), state_.device(u_), state_.bytes() - u_.offset);
-    machine_.wait();
-    take(u_, point.u);
-    take(x_, point.x);
-    take(y_, point.y);
-    for (std::size_t id = 0; id < half_at_.size(); ++id) {
-      std::copy_n(half_sum(id).left, point.half[id].left.size(), point.half[id].left.begin());
-      std::copy_n(half_sum(id).right, point.half[id].right.size(), point.half[id].right.begin());
-    }
-    const SweepProgress& progress = *state_.host(progress_);
-    point.total = progress.total;
-    point.gradient_norm = progress.gradient_norm;
-    point.change = progress.change;
-    monitor_.advance(work_);
-    return static_cast<std::size_t>(progress.steps);
+           static_cast<std::size_t>(matrices) * sizeof(Matrix<G>) +
+           static_cast<std::size_t>(groups) * (2 * sizeof(Moved) + 8 * sizeof(InnerProduct)) +
+           static_cast<std::size_t>(15 * neurons + half_sums + 8 * entries +
+                                    CoarseRoom::size(groups, matrices, entries)) *
+               sizeof(double) +
+           48 * kAlignment;
   }
 
  private:
-  struct Place {
-    std::int64_t left, right;  ///< in the half-sums
-  };
-  struct Halves {
-    double *left, *right;
-  };
+  using Places = typename SweepState<Machine, G>::Place;
+
+  std::int64_t sums() const { return 2 * problem_.groups() + std::ssize(problem_.blocks); }
 
   void lay_out() {
     const auto H = std::ssize(problem_.order), groups = std::int64_t{problem_.groups()};
+    const auto blocks = std::ssize(problem_.blocks), plans = std::ssize(plans_);
     std::int64_t wanted = 0, longest = 0;
-    for (const auto& step : plan_.steps) {
-      wanted += std::ssize(step.wanted);
-      longest = std::max<std::int64_t>(longest, step.last - step.first);
-      for (const Wanted& w : step.wanted) work_ += problem_.blocks[w.block].stored();
-    }
-    for (const Block& block : problem_.blocks) {
-      half_at_.push_back({halves_, halves_ + block.rows});
-      halves_ += block.rows + block.columns;
-    }
+    for (const SweepPlan& plan : plans_)
+      for (const auto& step : plan.steps) {
+        wanted += std::ssize(step.wanted);
+        longest = std::max<std::int64_t>(longest, step.last - step.first);
+        for (const Wanted& w : step.wanted) work_ += problem_.blocks[w.block].stored();
+      }
     items_ = tables_.reserve<Item>(wanted);
     tasks_ = tables_.reserve<Collapse<double>>(wanted);
-    neurons_ = tables_.reserve<std::int32_t>(std::ssize(plan_.neurons));
+    neurons_ = tables_.reserve<std::int32_t>(plans * H);
+    products_ = tables_.reserve<InnerProduct>(plans * sums());
     group_ = tables_.reserve<std::int32_t>(H);
     out_ptr_ = tables_.reserve<std::int32_t>(groups + 1);
     in_ptr_ = tables_.reserve<std::int32_t>(groups + 1);
-    out_ = tables_.reserve<std::int64_t>(std::ssize(problem_.blocks));
-    in_ = tables_.reserve<std::int64_t>(std::ssize(problem_.blocks));
+    out_ = tables_.reserve<std::int64_t>(blocks);
+    in_ = tables_.reserve<std::int64_t>(blocks);
     degree_ = tables_.reserve<double>(H);
-    matrix_ = state_.reserve<Matrix<G>>(std::ssize(matrices_));
-    leave_only_ = state_.reserve<double>(H);
-    enter_only_ = state_.reserve<double>(H);
-    // What comes back begins here.
-    u_ = state_.reserve<double>(H);
-    x_ = state_.reserve<double>(H);
-    y_ = state_.reserve<double>(H);
-    half_ = state_.reserve<double>(halves_);
-    progress_ = state_.reserve<SweepProgress>(1);
+    sums_ = inside_.reserve<double>(sums());
     scratch_ = inside_.reserve<double>(4 * longest);
+    ends_ = inside_.reserve<SweepEnd>(tiles_of(H, kSweepTile));
     longest_ = longest;
-    auto* device = static_cast<unsigned char*>(
-        machine_.device(tables_.bytes() + state_.bytes() + inside_.bytes()));
-    auto* host = static_cast<unsigned char*>(machine_.host(tables_.bytes() + state_.bytes()));
+    if (shape_) {
+      const std::int64_t n = shape_->groups();
+      numbers_ = tables_.reserve<std::int32_t>(std::ssize(shape_->numbers()));
+      coarse_ptr_ = tables_.reserve<std::int32_t>(n + 1);
+      coarse_groups_ = tables_.reserve<std::int32_t>(groups);
+      share_ = tables_.reserve<double>(n);
+      moved_ = tables_.reserve<Moved>(groups + 2 * blocks);
+      coarse_ = inside_.reserve<double>(4 * n);
+      room_ = inside_.reserve<double>(CoarseRoom::size(n, shape_->links(), shape_->entries()));
+    }
+    const std::size_t both = tables_.bytes() + state_.bytes();
+    auto* device = static_cast<unsigned char*>(machine_.device(both + inside_.bytes()));
+    auto* host = static_cast<unsigned char*>(machine_.host(both));
     tables_.place(device, host);
     state_.place(device + tables_.bytes(), host + tables_.bytes());
-    step_memory_ = at(device + tables_.bytes() + state_.bytes(), scratch_);
+    inside_memory_ = device + both;
   }
 
   /// Tells neurons where their half-sums are.
-  void place_half_sums() {
-    std::copy(plan_.neurons.begin(), plan_.neurons.end(), tables_.host(neurons_));
+  void tell_places() {
     std::copy(problem_.degree.begin(), problem_.degree.end(), tables_.host(degree_));
     std::int32_t out = 0, in = 0;
     for (std::int32_t g = 0; g < problem_.groups(); ++g) {
@@ -144,93 +136,186 @@ class DeviceSweeper final : public Sweeper {
       tables_.host(out_ptr_)[g] = out;
       tables_.host(in_ptr_)[g] = in;
       for (const auto id : problem_.out_blocks[g])
-        tables_.host(out_)[out++] = half_at_[id].left - begin;
+        tables_.host(out_)[out++] = state_.half_at(id).left - begin;
       for (const auto id : problem_.in_blocks[g])
-        tables_.host(in_)[in++] = half_at_[id].right - begin;
+        tables_.host(in_)[in++] = state_.half_at(id).right - begin;
     }
     tables_.host(out_ptr_)[problem_.groups()] = out;
     tables_.host(in_ptr_)[problem_.groups()] = in;
   }
 
-  void record(double* parts, const Box& box) {
-    double* half = state_.device(half_);
-    const auto to = [&](std::int32_t block, bool left) {
-      return half + (left ? half_at_[block].left : half_at_[block].right);
+  void tell_coarse() {
+    std::copy(shape_->numbers().begin(), shape_->numbers().end(), tables_.host(numbers_));
+    std::vector<std::vector<std::int32_t>> of_coarse(static_cast<std::size_t>(shape_->groups()));
+    std::vector<Moved> moved;
+    const auto move = [&](Moved::Kind kind, std::int32_t group, std::int64_t first,
+                          std::int64_t size) {
+      moved.push_back({kind, problem_.coarse[group], first, size, tiles_of(size, kSweepTile), 0});
     };
-    const SweepArrays arrays{problem_.rows,
-                             state_.device(leave_only_),
-                             state_.device(enter_only_),
-                             tables_.device(degree_),
-                             state_.device(u_),
-                             state_.device(x_),
-                             state_.device(y_),
-                             tables_.device(group_),
-                             tables_.device(out_ptr_),
-                             tables_.device(in_ptr_),
-                             tables_.device(out_),
-                             tables_.device(in_),
-                             half,
-                             step_memory_,
-                             step_memory_ + longest_,
-                             step_memory_ + 2 * longest_,
-                             step_memory_ + 3 * longest_,
-                             state_.device(progress_)};
-    std::int64_t item = 0, task = 0;
-    for (std::size_t s = 0; s < plan_.steps.size(); ++s) {
-      const auto& step = plan_.steps[s];
-      const auto sums = HalfSumTasks::of<G>(step.wanted, matrices_, parts, to);
-      std::copy(sums.items.begin(), sums.items.end(), tables_.host(items_) + item);
-      std::copy(sums.tasks.begin(), sums.tasks.end(), tables_.host(tasks_) + task);
-      recording_.launch(sums.tiles,
-                        PassKernel<G, Add>{state_.device(matrix_), tables_.device(items_) + item,
-                                           static_cast<int>(sums.items.size()), arrays.x, arrays.y,
-                                           parts, nullptr});
-      launch<Add>(recording_, tables_.device(tasks_) + task, sums.tasks.size(), sums.second_tiles,
-                  nullptr);
-      const std::int32_t* neurons = tables_.device(neurons_) + step.first;
-      const int count = step.last - step.first;
-      const auto number = static_cast<std::int64_t>(s);
-      if (plan_.one_by_one)
-        recording_.launch(1, TurnsKernel{arrays, box, neurons, count, number});
-      else
-        recording_.launch(1, LevelStepKernel{arrays, neurons, count, number});
-      item += std::ssize(sums.items);
-      task += std::ssize(sums.tasks);
+    double* share = tables_.host(share_);
+    std::fill_n(share, shape_->groups(), 0.0);
+    for (std::int32_t g = 0; g < problem_.groups(); ++g) {
+      const auto begin = problem_.group_begin[g], end = problem_.group_begin[g + 1];
+      of_coarse[problem_.coarse[g]].push_back(g);
+      for (auto k = begin; k < end; ++k)
+        share[problem_.coarse[g]] += problem_.degree[k] / problem_.rows;
+      move(Moved::Kind::neurons, g, begin, end - begin);
     }
-    tables_.upload(machine_);
+    for (std::size_t id = 0; id < problem_.blocks.size(); ++id) {
+      const Block& block = problem_.blocks[id];
+      move(Moved::Kind::shrinks, block.target, state_.half_at(id).left, block.rows);
+      move(Moved::Kind::grows, block.source, state_.half_at(id).right, block.columns);
+    }
+    moved_tiles_ = number_tiles(moved);
+    std::copy(moved.begin(), moved.end(), tables_.host(moved_));
+    std::int32_t next = 0;
+    for (std::size_t c = 0; c < of_coarse.size(); ++c) {
+      tables_.host(coarse_ptr_)[c] = next;
+      for (const auto g : of_coarse[c]) tables_.host(coarse_groups_)[next++] = g;
+    }
+    tables_.host(coarse_ptr_)[of_coarse.size()] = next;
+  }
+
+  /// What the inner products of a plan are of, from the half-sums that it leaves valid.
+  void tell_sums(std::size_t number) {
+    std::vector<HalfSums> valid(problem_.blocks.size());
+    mark_steps(problem_, plans_[number], plans_[number].steps.size(), valid);
+    InnerProduct* product = tables_.host(products_) + static_cast<std::int64_t>(number) * sums();
+    for (const auto& [only, with] :
+         {std::pair{state_.leave_only(), state_.x()}, std::pair{state_.enter_only(), state_.y()}})
+      for (std::int32_t g = 0; g < problem_.groups(); ++g) {
+        const auto begin = problem_.group_begin[g];
+        *product++ = {only + begin, with + begin, problem_.group_begin[g + 1] - begin};
+      }
+    for (std::size_t id = 0; id < problem_.blocks.size(); ++id) {
+      const Block& block = problem_.blocks[id];
+      const auto& at = state_.half_at(id);
+      if (valid[id].right_valid)
+        *product++ = {state_.half() + at.right, state_.y() + problem_.group_begin[block.target],
+                      block.columns};
+      else
+        *product++ = {state_.half() + at.left, state_.x() + problem_.group_begin[block.source],
+                      block.rows};
+    }
+  }
+
+  SweepArrays arrays() const {
+    double* scratch = inside(scratch_);
+    return {problem_.rows,
+            state_.leave_only(),
+            state_.enter_only(),
+            tables_.device(degree_),
+            state_.u(),
+            state_.x(),
+            state_.y(),
+            tables_.device(group_),
+            tables_.device(out_ptr_),
+            tables_.device(in_ptr_),
+            tables_.device(out_),
+            tables_.device(in_),
+            state_.half(),
+            scratch,
+            scratch + longest_,
+            scratch + 2 * longest_,
+            scratch + 3 * longest_,
+            state_.progress()};
+  }
+
+  /// `item`, `task`: of the lists, the first that are not told yet.
+  void record(std::size_t number, double* parts, const Box& box, std::int64_t& item,
+              std::int64_t& task) {
+    const SweepPlan& plan = plans_[number];
+    auto& recording = recordings_[number];
+    const SweepArrays all = arrays();
+    const auto H = std::ssize(problem_.order);
+    const auto to = [&](std::int32_t block, bool left) {
+      const auto& at = state_.half_at(static_cast<std::size_t>(block));
+      return state_.half() + (left ? at.left : at.right);
+    };
+    const std::int64_t first_neuron = static_cast<std::int64_t>(number) * H;
+    std::copy(plan.neurons.begin(), plan.neurons.end(), tables_.host(neurons_) + first_neuron);
+    recording.launch(std::max<std::int64_t>(1, tiles_of(H, kSweepTile)),
+                     BeginSweepKernel{all.u, state_.before(), H, all.progress});
+    for (std::size_t s = 0; s < plan.steps.size(); ++s) {
+      const auto& step = plan.steps[s];
+      const auto halves = HalfSumTasks::of<G>(step.wanted, matrices_, parts, to);
+      std::copy(halves.items.begin(), halves.items.end(), tables_.host(items_) + item);
+      std::copy(halves.tasks.begin(), halves.tasks.end(), tables_.host(tasks_) + task);
+      recording.launch(
+          halves.tiles,
+          PassKernel<G, Add>{state_.matrices(), tables_.device(items_) + item,
+                             static_cast<int>(halves.items.size()), all.x, all.y, parts, nullptr});
+      launch<Add>(recording, tables_.device(tasks_) + task, halves.tasks.size(),
+                  halves.second_tiles, nullptr);
+      const std::int32_t* neurons = tables_.device(neurons_) + first_neuron + step.first;
+      const int count = step.last - step.first;
+      const auto turn = static_cast<std::int64_t>(s);
+      if (plan.one_by_one)
+        recording.launch(1, TurnsKernel{all, box, neurons, count, turn});
+      else
+        recording.launch(1, LevelStepKernel{all, neurons, count, turn});
+      item += std::ssize(halves.items);
+      task += std::ssize(halves.tasks);
+    }
+    record_end(number, std::ssize(plan.steps));
+  }
+
+  void record_end(std::size_t number, std::int64_t steps) {
+    auto& recording = recordings_[number];
+    const auto H = std::ssize(problem_.order);
+    double* results = inside(sums_);
+    recording.launch(sums(), InnerProductKernel{tables_.device(products_) +
+                                                    static_cast<std::int64_t>(number) * sums(),
+                                                results});
+    if (shape_) {
+      const std::int64_t n = shape_->groups();
+      double* coarse = inside(coarse_);
+      recording.launch(
+          1,
+          CoarseKernel{shape_->tables(tables_.device(numbers_)), tables_.device(coarse_ptr_),
+                       tables_.device(coarse_groups_), problem_.groups(), results,
+                       state_.constant(), tables_.device(share_),
+                       CoarseRoom::in(inside(room_), n, shape_->links(), shape_->entries()), coarse,
+                       coarse + n, coarse + 2 * n, coarse + 3 * n, steps, state_.progress()});
+      recording.launch(moved_tiles_,
+                       ShiftKernel{tables_.device(moved_), static_cast<int>(moved_.size),
+                                   coarse + 2 * n, coarse + 3 * n, state_.u(), state_.x(),
+                                   state_.y(), state_.half(), steps, state_.progress()});
+    } else {
+      recording.launch(1, TotalKernel{results, static_cast<int>(sums()), state_.constant(), steps,
+                                      state_.progress()});
+    }
+    const std::int64_t tiles = tiles_of(H, kSweepTile);
+    recording.launch(tiles, MeasureKernel{state_.u(), state_.base(), tables_.device(degree_),
+                                          problem_.rows, H, inside(ends_)});
+    recording.launch(1, JoinEndKernel{inside(ends_), static_cast<int>(tiles), state_.end()});
   }
 
   template <class T>
-  void put(const std::vector<T>& from, Slot<T> to) {
-    std::copy(from.begin(), from.end(), state_.host(to));
-  }
-  void take(Slot<double> from, std::vector<double>& to) {
-    std::copy_n(state_.host(from), to.size(), to.begin());
-  }
-  Halves half_sum(std::size_t block) const {
-    double* first = state_.host(half_);
-    return {first + half_at_[block].left, first + half_at_[block].right};
+  T* inside(Slot<T> slot) const {
+    return at(inside_memory_, slot);
   }
 
   Machine& machine_;
   const std::vector<Matrix<G>>& matrices_;
   const BlockProblem& problem_;
-  SweepPlan plan_;
+  std::vector<SweepPlan> plans_;
+  const CoarseShape* shape_;
   Monitor& monitor_;
-  typename Machine::Recording recording_;
-  std::vector<Place> half_at_;  ///< of every block
-  std::int64_t halves_ = 0, longest_ = 0, work_ = 0;
+  SweepState<Machine, G> state_;
+  std::deque<typename Machine::Recording> recordings_;  ///< of every plan
+  std::int64_t longest_ = 0, work_ = 0, moved_tiles_ = 0;
   Mirrored tables_;  ///< what never changes
-  Mirrored state_;
   Region inside_;
+  void* inside_memory_ = nullptr;
   Slot<Item> items_;
   Slot<Collapse<double>> tasks_;
-  Slot<std::int32_t> neurons_, group_, out_ptr_, in_ptr_;
+  Slot<InnerProduct> products_;
+  Slot<Moved> moved_;
+  Slot<std::int32_t> neurons_, group_, out_ptr_, in_ptr_, numbers_, coarse_ptr_, coarse_groups_;
   Slot<std::int64_t> out_, in_;
-  Slot<double> degree_, leave_only_, enter_only_, u_, x_, y_, half_, scratch_;
-  Slot<Matrix<G>> matrix_;
-  Slot<SweepProgress> progress_;
-  double* step_memory_ = nullptr;
+  Slot<double> degree_, share_, sums_, scratch_, coarse_, room_;
+  Slot<SweepEnd> ends_;
 };
 
 }  // namespace pathcond::cuda

@@ -55,13 +55,10 @@ class DeviceWeights final : public Weights {
   /// Memory that this needs, and sweeps of a method.
   Need need(Method method) const {
     const auto n = std::ssize(matrices_), H = static_cast<std::int64_t>(neurons_);
-    const auto sweeper = [&](std::int64_t wanted) {
-      return DeviceSweeper<Machine, G>::bytes_for(wanted, n, H, half_sums_);
-    };
-    const std::size_t sweepers = method == Method::automatic ? 2 * sweeper(n)
-                                 : method == Method::cd      ? sweeper(2 * n)
-                                                             : 0;
-    const std::size_t both = up_.bytes() + down_.bytes() + sweepers;
+    const std::size_t sweeper = method == Method::newton
+                                    ? 0
+                                    : DeviceSweeper<Machine, G>::bytes_for(2 * n, n, H, half_sums_);
+    const std::size_t both = up_.bytes() + down_.bytes() + sweeper;
     return {both + inside_.bytes(), both};
   }
 
@@ -157,12 +154,13 @@ class DeviceWeights final : public Weights {
     return strong.list();
   }
 
-  std::unique_ptr<Sweeper> level_sweeper(const BlockProblem& problem, bool forward) override {
-    return sweeper(problem, plan_levels(problem, forward));
+  std::unique_ptr<Sweeper> level_sweeper(const BlockProblem& problem,
+                                         const CoarseShape& shape) override {
+    return sweeper(problem, {plan_levels(problem, false), plan_levels(problem, true)}, &shape, {});
   }
   std::unique_ptr<Sweeper> cd_sweeper(const BlockProblem& problem, const Box& box) override {
     auto plan = plan_cd(problem);
-    return plan ? sweeper(problem, std::move(*plan), box) : nullptr;
+    return plan ? sweeper(problem, {std::move(*plan)}, nullptr, box) : nullptr;
   }
 
   void bring_to(std::vector<Block>& blocks) override {
@@ -181,10 +179,11 @@ class DeviceWeights final : public Weights {
   }
   static int count(const Items& items) { return static_cast<int>(items.list.size()); }
 
-  std::unique_ptr<Sweeper> sweeper(const BlockProblem& problem, SweepPlan plan,
-                                   const Box& box = {}) {
-    return std::make_unique<DeviceSweeper<Machine, G>>(
-        machine_, matrices_, at(inside_memory_, parts_), problem, std::move(plan), box, monitor_);
+  std::unique_ptr<Sweeper> sweeper(const BlockProblem& problem, std::vector<SweepPlan> plans,
+                                   const CoarseShape* shape, const Box& box) {
+    return std::make_unique<DeviceSweeper<Machine, G>>(machine_, matrices_,
+                                                       at(inside_memory_, parts_), problem,
+                                                       std::move(plans), shape, box, monitor_);
   }
 
   /// All matrices, the rows of each before its columns in what comes back.

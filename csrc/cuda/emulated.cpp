@@ -8,7 +8,7 @@ Emulated solve_emulated(const DeviceProblem& problem, bool descending, const Mem
                         const Options& options) {
   HostMachine machine(memory, descending);
   auto solution = solve_on(machine, problem, options);
-  return {std::move(solution), machine.waits()};
+  return {std::move(solution), machine.waits(), machine.copied()};
 }
 
 std::vector<Harmed> scale_parameters_emulated(const std::vector<ScaledParameter>& parameters,

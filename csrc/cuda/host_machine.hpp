@@ -26,13 +26,16 @@ class HostMachine {
   }
   void* device(std::size_t bytes) { return device_.take(bytes); }
   void* host(std::size_t bytes) { return host_.take(bytes); }
-  void upload(void* to, const void* from, std::size_t bytes) const {
+  void upload(void* to, const void* from, std::size_t bytes) {
     if (bytes > 0) std::memcpy(to, from, bytes);
+    copied_ += static_cast<std::int64_t>(bytes);
   }
-  void download(void* to, const void* from, std::size_t bytes) const { upload(to, from, bytes); }
+  void download(void* to, const void* from, std::size_t bytes) { upload(to, from, bytes); }
   void wait() { ++waits_; }
   /// How often the host has waited for a device.
   std::int64_t waits() const { return waits_; }
+  /// Bytes between host and device.
+  std::int64_t copied() const { return copied_; }
 
   template <class Kernel>
   void launch(std::int64_t blocks, const Kernel& kernel) const {
@@ -64,7 +67,7 @@ class HostMachine {
  private:
   Pool device_, host_;
   bool descending_;
-  std::int64_t waits_ = 0;
+  std::int64_t waits_ = 0, copied_ = 0;
 };
 
 }  // namespace pathcond::cuda

@@ -35,7 +35,8 @@ std::optional<Solution> solve(const DeviceProblem& problem, const Stream& stream
 
 struct Emulated {
   std::optional<Solution> solution;
-  std::int64_t waits;  ///< how often the host would have waited for the device
+  std::int64_t waits;   ///< how often the host would have waited for the device
+  std::int64_t copied;  ///< bytes between host and device
 };
 
 /// The same kernels on the host, for tests: g lies in the host's memory. `descending`: blocks and

@@ -48,6 +48,8 @@ class Emulation:
     """Dtypes of the parameters of each launch that scaled some."""
     waits: int = 0
     """How often the host waited in the last solve."""
+    copied: int = 0
+    """Bytes between host and device in the last solve."""
     allocations: list[bool] = field(default_factory=list)
     """Pieces of memory, whether on the device."""
     pieces: list[weakref.ref] = field(default_factory=list)
@@ -66,7 +68,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
     def solve(source, allocate, *, device, stream, **options):
         dtype = source[1] if len(source) == 3 else source[3][2]
         state.calls.append({"dtype": dtype, "device": device, "stream": stream})
-        solution, state.waits = _core.solve_emulated(
+        solution, state.waits, state.copied = _core.solve_emulated(
             source, allocate, descending=state.descending, **options
         )
         state.solved += solution is not None

@@ -76,6 +76,37 @@ def test_iterates_of_networks_with_skips(problem, emulated, monkeypatch):
     assert_same_iterates(graph, weights(graph), emulated)
 
 
+@pytest.mark.parametrize("problem", [problems.deep, problems.skips, problems.residual_stages])
+@pytest.mark.parametrize("seed", [0, 1])
+def test_level_sweeps_with_their_coarse_steps(problem, seed, emulated, monkeypatch):
+    graph = as_tensors(monkeypatch, problem, seed)
+    g = weights(graph, seed, 4)
+    for sweeps in range(1, 9):
+        expected = pc.solve(graph, g.numpy(), max_sweeps=sweeps)
+        found = []
+        for emulated.descending in (False, True):
+            found.append(pc.solve(graph, g, max_sweeps=sweeps))
+        assert torch.equal(found[0].u, found[1].u)
+        assert np.abs(found[0].u.numpy() - expected.u).max() <= ROUNDING
+        np.testing.assert_allclose(found[0].history, expected.history, rtol=1e-12)
+        assert found[0].passes == expected.passes
+
+
+def test_a_sweep_ends_at_the_minimum_over_shifts_of_layers(emulated):
+    """No layer has a slope as a whole, by sums over all rows of B that the solver has no part in."""
+    graph = chain(6)
+    g = weights(graph, sigma=4)
+    B, layers = graph.incidence().toarray().astype(float), np.arange(graph.shape[1]) // 5
+    for solve_on in (g.numpy(), g):
+        for sweeps in (3, 4, 5):
+            result = pc.solve(graph, solve_on, max_sweeps=sweeps, tol=1e-14)
+            assert result.sweeps == sweeps and result.gradient_norm > 1e-6
+            weight = g.numpy() * np.exp(B @ np.asarray(result.u))
+            slope = B.T @ (weight / weight.sum() - 1 / len(g))
+            assert np.abs(np.bincount(layers, slope)).max() <= 1e-13
+    assert emulated.solved == 3
+
+
 def interleaved():
     """Two layers whose neurons take turns in the order of B."""
     first, second = np.arange(0, 40, 2, dtype=np.int32), np.arange(1, 40, 2, dtype=np.int32)
@@ -105,6 +136,19 @@ def test_numbers_near_the_end_of_their_range(name, emulated):
     rows = slice(graph.bounds[0], graph.bounds[0] + 5)
     g[rows] *= 1e12  # one neuron outweighs all others
     assert_same_iterates(graph, g, emulated, same=1e-9)
+
+
+@pytest.mark.parametrize("layer", [0, 2, 5])
+def test_the_host_goes_on_from_a_layer_that_outweighs_all_others(layer, emulated):
+    graph = chain(6)
+    g = weights(graph, sigma=4)
+    g[graph.bounds[layer] : graph.bounds[layer + 1]] *= 1e17
+    for sweeps in (1, 2, 3, 6, 100):
+        expected = pc.solve(graph, g.numpy(), max_sweeps=sweeps)
+        found = pc.solve(graph, g, max_sweeps=sweeps)
+        assert np.abs(found.u.numpy() - expected.u).max() <= 1e-9
+        assert found.status == expected.status and found.sweeps == expected.sweeps
+    assert emulated.solved == 5 and found.converged
 
 
 def test_the_callback_counts_every_sweep_once(emulated):
@@ -141,6 +185,18 @@ def test_the_host_does_not_wait_for_levels(method, emulated):
         expected = pc.solve(graph, g.numpy(), method=method, max_sweeps=6)
         assert result.sweeps == expected.sweeps
         # Merging, the first and the last evaluation; a rank-one step takes an evaluation too.
-        assert emulated.waits <= result.sweeps + 5
+        assert emulated.waits <= result.sweeps + 6
         assert sorted(emulated.allocations) == [False, True]
         emulated.allocations.clear()
+
+
+@pytest.mark.parametrize("method", ["auto", "cd"])
+def test_the_point_stays_on_the_device_between_sweeps(method, emulated):
+    graph = chain(50)
+    g = weights(graph, sigma=4)
+    copied = []
+    for sweeps in (4, 10):
+        result = pc.solve(graph, g, method=method, tol=0, max_sweeps=sweeps)
+        assert result.sweeps == sweeps
+        copied.append(emulated.copied)
+    assert 0 < copied[1] - copied[0] < 6 * 1024 < graph.shape[1] * 8 * 6
