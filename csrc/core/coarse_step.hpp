@@ -58,8 +58,8 @@ struct CoarseRoom {
   static std::int64_t size(std::int64_t groups, std::int64_t links, std::int64_t entries) {
     return 2 * (4 * groups + entries + links) + 5 * groups + entries;
   }
-  PATHCOND_HOST_DEVICE static CoarseRoom in(double* memory, std::int64_t groups, std::int64_t links,
-                                            std::int64_t entries) {
+  static CoarseRoom in(double* memory, std::int64_t groups, std::int64_t links,
+                       std::int64_t entries) {
     const auto take = [&memory](std::int64_t numbers) {
       double* taken = memory;
       memory += numbers;

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <deque>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -10,6 +11,7 @@
 #include "core/coarse.hpp"
 #include "core/monitor.hpp"
 #include "core/sweep_plan.hpp"
+#include "cuda/device_coarse.hpp"
 #include "cuda/half_sums.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/pass.hpp"
@@ -37,12 +39,12 @@ class DeviceSweeper final : public Sweeper {
         matrices_(matrices),
         problem_(problem),
         plans_(std::move(plans)),
-        shape_(shape),
         monitor_(monitor),
         state_(matrices, problem) {
+    if (shape) coarse_.emplace(problem, *shape);
     lay_out();
     tell_places();
-    if (shape_) tell_coarse();
+    if (coarse_) coarse_->tell(tables_, state_);
     std::int64_t item = 0, task = 0;
     for (std::size_t number = 0; number < plans_.size(); ++number) {
       tell_sums(number);
@@ -79,8 +81,6 @@ class DeviceSweeper final : public Sweeper {
   }
 
  private:
-  using Places = typename SweepState<Machine, G>::Place;
-
   std::int64_t sums() const { return 2 * problem_.groups() + std::ssize(problem_.blocks); }
 
   void lay_out() {
@@ -107,16 +107,7 @@ class DeviceSweeper final : public Sweeper {
     scratch_ = inside_.reserve<double>(4 * longest);
     ends_ = inside_.reserve<SweepEnd>(tiles_of(H, kSweepTile));
     longest_ = longest;
-    if (shape_) {
-      const std::int64_t n = shape_->groups();
-      numbers_ = tables_.reserve<std::int32_t>(std::ssize(shape_->numbers()));
-      coarse_ptr_ = tables_.reserve<std::int32_t>(n + 1);
-      coarse_groups_ = tables_.reserve<std::int32_t>(groups);
-      share_ = tables_.reserve<double>(n);
-      moved_ = tables_.reserve<Moved>(groups + 2 * blocks);
-      coarse_ = inside_.reserve<double>(4 * n);
-      room_ = inside_.reserve<double>(CoarseRoom::size(n, shape_->links(), shape_->entries()));
-    }
+    if (coarse_) coarse_->reserve(tables_, inside_);
     const std::size_t both = tables_.bytes() + state_.bytes();
     auto* device = static_cast<unsigned char*>(machine_.device(both + inside_.bytes()));
     auto* host = static_cast<unsigned char*>(machine_.host(both));
@@ -142,38 +133,6 @@ class DeviceSweeper final : public Sweeper {
     }
     tables_.host(out_ptr_)[problem_.groups()] = out;
     tables_.host(in_ptr_)[problem_.groups()] = in;
-  }
-
-  void tell_coarse() {
-    std::copy(shape_->numbers().begin(), shape_->numbers().end(), tables_.host(numbers_));
-    std::vector<std::vector<std::int32_t>> of_coarse(static_cast<std::size_t>(shape_->groups()));
-    std::vector<Moved> moved;
-    const auto move = [&](Moved::Kind kind, std::int32_t group, std::int64_t first,
-                          std::int64_t size) {
-      moved.push_back({kind, problem_.coarse[group], first, size, tiles_of(size, kSweepTile), 0});
-    };
-    double* share = tables_.host(share_);
-    std::fill_n(share, shape_->groups(), 0.0);
-    for (std::int32_t g = 0; g < problem_.groups(); ++g) {
-      const auto begin = problem_.group_begin[g], end = problem_.group_begin[g + 1];
-      of_coarse[problem_.coarse[g]].push_back(g);
-      for (auto k = begin; k < end; ++k)
-        share[problem_.coarse[g]] += problem_.degree[k] / problem_.rows;
-      move(Moved::Kind::neurons, g, begin, end - begin);
-    }
-    for (std::size_t id = 0; id < problem_.blocks.size(); ++id) {
-      const Block& block = problem_.blocks[id];
-      move(Moved::Kind::shrinks, block.target, state_.half_at(id).left, block.rows);
-      move(Moved::Kind::grows, block.source, state_.half_at(id).right, block.columns);
-    }
-    moved_tiles_ = number_tiles(moved);
-    std::copy(moved.begin(), moved.end(), tables_.host(moved_));
-    std::int32_t next = 0;
-    for (std::size_t c = 0; c < of_coarse.size(); ++c) {
-      tables_.host(coarse_ptr_)[c] = next;
-      for (const auto g : of_coarse[c]) tables_.host(coarse_groups_)[next++] = g;
-    }
-    tables_.host(coarse_ptr_)[of_coarse.size()] = next;
   }
 
   /// What the inner products of a plan are of, from the half-sums that it leaves valid.
@@ -267,20 +226,8 @@ class DeviceSweeper final : public Sweeper {
     recording.launch(sums(), InnerProductKernel{tables_.device(products_) +
                                                     static_cast<std::int64_t>(number) * sums(),
                                                 results});
-    if (shape_) {
-      const std::int64_t n = shape_->groups();
-      double* coarse = inside(coarse_);
-      recording.launch(
-          1,
-          CoarseKernel{shape_->tables(tables_.device(numbers_)), tables_.device(coarse_ptr_),
-                       tables_.device(coarse_groups_), problem_.groups(), results,
-                       state_.constant(), tables_.device(share_),
-                       CoarseRoom::in(inside(room_), n, shape_->links(), shape_->entries()), coarse,
-                       coarse + n, coarse + 2 * n, coarse + 3 * n, steps, state_.progress()});
-      recording.launch(moved_tiles_,
-                       ShiftKernel{tables_.device(moved_), static_cast<int>(moved_.size),
-                                   coarse + 2 * n, coarse + 3 * n, state_.u(), state_.x(),
-                                   state_.y(), state_.half(), steps, state_.progress()});
+    if (coarse_) {
+      coarse_->record(recording, tables_, inside_memory_, results, state_, steps);
     } else {
       recording.launch(1, TotalKernel{results, static_cast<int>(sums()), state_.constant(), steps,
                                       state_.progress()});
@@ -300,21 +247,20 @@ class DeviceSweeper final : public Sweeper {
   const std::vector<Matrix<G>>& matrices_;
   const BlockProblem& problem_;
   std::vector<SweepPlan> plans_;
-  const CoarseShape* shape_;
   Monitor& monitor_;
   SweepState<Machine, G> state_;
+  std::optional<DeviceCoarse> coarse_;
   std::deque<typename Machine::Recording> recordings_;  ///< of every plan
-  std::int64_t longest_ = 0, work_ = 0, moved_tiles_ = 0;
+  std::int64_t longest_ = 0, work_ = 0;
   Mirrored tables_;  ///< what never changes
   Region inside_;
   void* inside_memory_ = nullptr;
   Slot<Item> items_;
   Slot<Collapse<double>> tasks_;
   Slot<InnerProduct> products_;
-  Slot<Moved> moved_;
-  Slot<std::int32_t> neurons_, group_, out_ptr_, in_ptr_, numbers_, coarse_ptr_, coarse_groups_;
+  Slot<std::int32_t> neurons_, group_, out_ptr_, in_ptr_;
   Slot<std::int64_t> out_, in_;
-  Slot<double> degree_, share_, sums_, scratch_, coarse_, room_;
+  Slot<double> degree_, sums_, scratch_;
   Slot<SweepEnd> ends_;
 };
 
