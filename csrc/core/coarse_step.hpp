@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "core/factor.hpp"
-#include "core/objective.hpp"
+#include "core/step.hpp"
 
 /// The coarse step, by one thread or a block of them, see `SerialLane`: F as a function of one
 /// common shift per coarse group, minimised by damped Newton.

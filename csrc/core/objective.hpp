@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
-#include <limits>
 #include <vector>
 
 #include "core/forest.hpp"
 #include "core/sparse_factor.hpp"
+#include "core/step.hpp"
 
 namespace pathcond {
 
@@ -48,12 +48,6 @@ class Objective {
   /// Passes over the merged weights so far.
   virtual double passes() const = 0;
 };
-
-/// Rounding of a value of F/p that was put together from terms of this total size: differences
-/// below it mean nothing, there only the gradient can tell progress.
-inline double rounding_of(double size) {
-  return 32 * std::numeric_limits<double>::epsilon() * (1 + size);
-}
 
 /// Largest absolute entry.
 inline double max_norm(const std::vector<double>& vector) {

@@ -155,4 +155,10 @@ inline double general_step(double p, double d, double log_C, std::span<const dou
   return s;
 }
 
+/// Rounding of a value of F/p that was put together from terms of this total size: differences
+/// below it mean nothing, there only the gradient can tell progress.
+PATHCOND_HOST_DEVICE inline double rounding_of(double size) {
+  return 32 * std::numeric_limits<double>::epsilon() * (1 + size);
+}
+
 }  // namespace pathcond
