@@ -244,9 +244,9 @@ def solve_emulated(
     max_scale: typing.SupportsFloat | typing.SupportsIndex,
     threads: typing.SupportsInt | typing.SupportsIndex,
     callback: typing.Any,
-) -> tuple[Solution | None, int]:
+) -> tuple[Solution | None, int, int]:
     """
-    For tests: the kernels of solve_on_device, run on the host for what is there; also how often the host would have waited for a device.
+    For tests: the kernels of solve_on_device, run on the host for what is there; also how often the host would have waited for a device, and bytes copied to and from it.
     """
 
 def solve_on_device(
