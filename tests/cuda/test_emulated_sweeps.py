@@ -93,7 +93,7 @@ def test_level_sweeps_with_their_coarse_steps(problem, seed, emulated, monkeypat
 
 
 def test_a_sweep_ends_at_the_minimum_over_shifts_of_layers(emulated):
-    """No layer has a slope as a whole, by sums over all rows of B that the solver has no part in."""
+    """No layer has a slope as a whole, by sums over all rows of B outside the solver."""
     graph = chain(6)
     g = weights(graph, sigma=4)
     B, layers = graph.incidence().toarray().astype(float), np.arange(graph.shape[1]) // 5
