@@ -33,16 +33,16 @@ PATHCOND_KERNEL void factor(const Lane& lane, const PatternView& pattern, const 
     double* own = l + first;
     const double D = pivot[k];
     const bool curved = D > kSmallestPivot * diagonal[pattern.order[k]];
-    if (curved)
-      lane.for_each(entries, [&](int i) {
-        const double multiple = own[i] / D;
-        pivot[row[i]] -= multiple * own[i];
-        std::int32_t to = pattern.ptr[row[i]];
-        for (int j = i + 1; j < entries; ++j, ++to) {
-          while (pattern.row[to] != row[j]) ++to;
-          l[to] -= multiple * own[j];
-        }
-      });
+    lane.for_each(curved ? entries : 0, [&](int i) {
+      const double multiple = own[i] / D;
+      pivot[row[i]] -= multiple * own[i];
+      std::int32_t to = pattern.ptr[row[i]];
+      for (int j = i + 1; j < entries; ++j, ++to) {
+        while (pattern.row[to] != row[j]) ++to;
+        l[to] -= multiple * own[j];
+      }
+    });
+    // Every thread has read its D by now.
     lane.for_each(entries + 1, [&](int i) {
       if (i < entries)
         own[i] = curved ? own[i] / D : 0;
