@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from pathcond_native.model import RescalingGraph, trace
 
 DTYPES = (torch.float64, torch.float32, torch.bfloat16, torch.float16)
+FLOAT8 = torch.float8_e4m3fn
 NUMBERS = (np.nan, np.inf, -np.inf, 0.0, -0.0, 5e-324, 1e-310, 1e-30, 1e30, 1e200, 1.7e308)
 
 
@@ -26,6 +27,7 @@ class Call:
 
     def __init__(self, seed: int, model: nn.Module, inputs: Any, graph: RescalingGraph) -> None:
         self.seed, self.model, self.inputs, self.graph = seed, model, inputs, graph
+        self.dtype = inputs[0].dtype
         self.options: dict[str, Any] = {"graph": graph}
         self.optimizer: Optimizer | None = None
         self.done: list[str] = []
@@ -92,15 +94,15 @@ def _parameter(draw, call: Call) -> tuple[nn.Module, str, nn.Parameter]:
 
 def _number(draw, call: Call) -> None:
     _, _, x = _parameter(draw, call)
-    if x.is_floating_point() and not x.is_meta and x.layout is torch.strided:
+    if x.is_floating_point() and not x.is_meta and x.layout is torch.strided and x.numel():
         value = torch.tensor(draw(st.sampled_from(NUMBERS)), dtype=torch.float64).to(x.dtype)
-        with torch.no_grad():
+        with torch.inference_mode(x.is_inference()), torch.no_grad():
             x[tuple(draw(st.integers(0, n - 1)) for n in x.shape)] = value
 
 
 def _of_another_kind(draw, call: Call) -> None:
     module, name, x = _parameter(draw, call)
-    dtypes = (*DTYPES, torch.int32, torch.bool, torch.complex64, torch.float8_e4m3fn)
+    dtypes = (*DTYPES, torch.int32, torch.bool, torch.complex64, FLOAT8)
     other = x.detach().to(draw(st.sampled_from(dtypes)))
     module._parameters[name] = nn.Parameter(other, requires_grad=False)
 
@@ -108,7 +110,8 @@ def _of_another_kind(draw, call: Call) -> None:
 def _of_another_shape(draw, call: Call) -> None:
     module, name, x = _parameter(draw, call)
     shapes = ((), (0,), (1,), (*x.shape, 1), x.shape[::-1], x.shape[1:], (x.numel(),))
-    module._parameters[name] = nn.Parameter(torch.ones(draw(st.sampled_from(shapes))).to(x.dtype))
+    other = torch.ones(draw(st.sampled_from(shapes))).to(x.dtype)
+    module._parameters[name] = nn.Parameter(other, x.requires_grad)
 
 
 def _elsewhere(draw, call: Call) -> None:
@@ -120,7 +123,9 @@ def _elsewhere(draw, call: Call) -> None:
     elif where == "nowhere":
         other = None
     else:
-        moved = x.detach().to_sparse() if where == "sparse" and x.dim() else x.detach().to("meta")
+        refused = x.is_meta or x.dim() == 0 or x.dtype is FLOAT8  # by torch, as sparse tensors
+        sparse = where == "sparse" and not refused
+        moved = x.detach().to_sparse() if sparse else x.detach().to("meta")
         other = nn.Parameter(moved, requires_grad=False)
     module._parameters[name] = other
 
@@ -130,16 +135,18 @@ def _shared(draw, call: Call) -> None:
     module, name, x = _parameter(draw, call)
     _, _, other = _parameter(draw, call)
     kind = draw(st.sampled_from(("object", "memory", "expanded")))
-    if kind == "expanded" and x.dim():
-        x.data = x.data[:1].expand(x.shape)
-    elif other.numel() == x.numel() and kind == "object":
+    if kind == "object" and other.numel() == x.numel():
         module._parameters[name] = other
-    elif other.numel() == x.numel() and other.dtype == x.dtype:
+    elif not all(y.layout is torch.strided for y in (x, other)):
+        return
+    elif kind == "expanded" and x.dim():
+        x.data = x.data[:1].expand(x.shape)
+    elif other.numel() == x.numel() and (other.dtype, other.device) == (x.dtype, x.device):
         x.data = other.data.reshape(x.shape)
 
 
 def _inputs(draw, call: Call) -> None:
-    x = call.model.inputs[0].to(next(call.model.parameters()).dtype)
+    x = call.model.inputs[0].to(call.dtype)
     others = (
         *(None, "x", 3, [], (), {}, (None,), {"h": x}, {"x": x}, {1: x}, (x, x), [[x]], x.numpy),
         *(x.double(), x.half(), x.long(), x.to(torch.complex128), x.bool(), x.to("meta")),

@@ -44,8 +44,12 @@ def bits(x):
     where = (id(x), x.dtype, x.device, x.shape, strides, x.requires_grad)
     if x.is_meta:
         return where
-    values = (x.detach().to_dense() if x.is_sparse else x.detach()).contiguous().reshape(-1)
-    return (*where, values.view(torch.uint8).numpy().tobytes())
+    with torch.inference_mode(x.is_inference()):
+        x = x.detach()
+        parts = [x._indices(), x._values()] if x.is_sparse else [x]
+        # A copy: views have strides, also those of one entry.
+        flat = [y.reshape(-1).clone(memory_format=torch.contiguous_format) for y in parts]
+    return (*where, *(y.view(torch.uint8).numpy().tobytes() for y in flat))
 
 
 def state(call, parameters=True):
