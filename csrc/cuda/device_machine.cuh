@@ -41,21 +41,15 @@ class CurrentDevice {
 };
 
 /// The caller's device and stream. Nothing is waited for until a result is read.
-class DeviceMachine {
+class DeviceMachine : public Workspace {
  public:
   DeviceMachine(Memory memory, cudaStream_t stream)
-      : device_(std::move(memory.device)), host_(std::move(memory.host)), stream_(stream) {}
+      : Workspace(std::move(memory), false), stream_(stream) {}
   /// The memory is given back: nothing may use it any more, whatever has been thrown.
   ~DeviceMachine() { cudaStreamSynchronize(stream_); }
   DeviceMachine(const DeviceMachine&) = delete;
   DeviceMachine& operator=(const DeviceMachine&) = delete;
 
-  void expect(const Need& need) {
-    device_.expect(need.device);
-    host_.expect(need.host);
-  }
-  void* device(std::size_t bytes) { return device_.take(bytes); }
-  void* host(std::size_t bytes) { return host_.take(bytes); }
   void upload(void* to, const void* from, std::size_t bytes) const {
     if (bytes == 0) return;  // there may be no memory to name
     check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, stream_), "copying to it");
@@ -141,7 +135,6 @@ class DeviceMachine {
     return static_cast<unsigned>(blocks);
   }
 
-  Pool device_, host_;
   cudaStream_t stream_;
 };
 

@@ -2,7 +2,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <functional>
+#include <iterator>
+#include <map>
 #include <utility>
 
 namespace pathcond::cuda {
@@ -11,7 +14,8 @@ namespace pathcond::cuda {
 /// stays theirs, and is given back when the solve is over. They throw when there is none.
 struct Memory {
   std::function<void*(std::size_t bytes)> device;
-  std::function<void*(std::size_t bytes)> host;  ///< what copies to and from the device use
+  /// Pinned: what copies to and from the device use, and kernels may.
+  std::function<void*(std::size_t bytes)> host;
 };
 
 /// Bytes of either kind.
@@ -31,27 +35,90 @@ inline std::size_t aligned(std::size_t bytes) {
   return (bytes + kAlignment - 1) / kAlignment * kAlignment;
 }
 
-/// Memory of one kind: one allocation serves what was expected, others what goes beyond.
+/// Memory of one kind: one allocation serves what was expected, others what goes beyond. What is
+/// given back serves again.
 class Pool {
  public:
-  explicit Pool(std::function<void*(std::size_t)> allocate) : allocate_(std::move(allocate)) {}
+  /// `poison`: what is free holds NaN, on the host.
+  Pool(std::function<void*(std::size_t)> allocate, bool poison)
+      : allocate_(std::move(allocate)), poison_(poison) {}
 
+  /// Makes sure that so much is free in one piece.
   void expect(std::size_t bytes) {
-    next_ = bytes > 0 ? static_cast<unsigned char*>(allocate_(bytes)) : nullptr;
-    left_ = bytes;
+    bytes = aligned(bytes);
+    if (bytes > 0 && smallest(bytes) == free_.end()) give_back(allocate_(bytes), bytes);
   }
   void* take(std::size_t bytes) {
     bytes = aligned(bytes);
-    if (bytes > left_) return allocate_(bytes);
-    left_ -= bytes;
-    return std::exchange(next_, next_ + bytes);
+    if (bytes == 0) return nullptr;
+    const auto piece = smallest(bytes);
+    if (piece == free_.end()) return allocate_(bytes);
+    const auto [begin, size] = *piece;
+    free_.erase(piece);
+    if (size > bytes) free_.emplace(begin + bytes, size - bytes);
+    return begin;
+  }
+  /// What was taken, or any part of it that begins and ends where an array in a region may.
+  void give_back(void* memory, std::size_t bytes) {
+    bytes = aligned(bytes);
+    if (bytes == 0) return;
+    if (poison_) std::memset(memory, 0xff, bytes);
+    const auto piece = free_.emplace(static_cast<unsigned char*>(memory), bytes).first;
+    join_next(piece);
+    if (piece != free_.begin()) join_next(std::prev(piece));
   }
 
  private:
+  using Pieces = std::map<unsigned char*, std::size_t>;
+
+  Pieces::iterator smallest(std::size_t bytes) {
+    auto best = free_.end();
+    for (auto piece = free_.begin(); piece != free_.end(); ++piece)
+      if (piece->second >= bytes && (best == free_.end() || piece->second < best->second))
+        best = piece;
+    return best;
+  }
+  /// Makes one piece of this and the next if they are neighbours.
+  void join_next(Pieces::iterator piece) {
+    const auto next = std::next(piece);
+    if (next == free_.end() || piece->first + piece->second != next->first) return;
+    piece->second += next->second;
+    free_.erase(next);
+  }
+
   std::function<void*(std::size_t)> allocate_;
-  unsigned char* next_ = nullptr;
-  std::size_t left_ = 0;
+  bool poison_;
+  Pieces free_;
 };
+
+/// Memory of a machine. What is given back may be in use by work that is under way: later work
+/// waits for that on the device, but not on the host, whose memory is given back when the machine
+/// has been waited for and nothing has been started since.
+class Workspace {
+ public:
+  Workspace(Memory memory, bool poison)
+      : device_(std::move(memory.device), poison), host_(std::move(memory.host), poison) {}
+
+  /// What will be asked for in all, see `Pool`.
+  void expect(const Need& need) {
+    device_.expect(need.device);
+    host_.expect(need.host);
+  }
+  void* device(std::size_t bytes) { return device_.take(bytes); }
+  void* host(std::size_t bytes) { return host_.take(bytes); }
+  void give_back_device(void* memory, std::size_t bytes) { device_.give_back(memory, bytes); }
+  void give_back_host(void* memory, std::size_t bytes) { host_.give_back(memory, bytes); }
+
+ private:
+  Pool device_, host_;
+};
+
+/// Bytes of either memory that are expected beside rows before B has been read: enough for what
+/// merging and sweeps keep of neurons in most networks. There is another allocation where it is
+/// not: for very many groups of neurons or tensors, and for merged rows that go to the host.
+inline std::size_t usual_bytes(std::int64_t neurons) {
+  return (std::size_t{1} << 16) + 800 * static_cast<std::size_t>(neurons);
+}
 
 /// An array in a region.
 template <class T>
@@ -109,6 +176,12 @@ class Mirrored {
   template <class Machine>
   void download(Machine& machine) const {
     machine.download(host_, device_, bytes());
+  }
+  /// See `Workspace`.
+  template <class Machine>
+  void give_back(Machine& machine) const {
+    machine.give_back_device(device_, bytes());
+    machine.give_back_host(host_, bytes());
   }
 
  private:

@@ -50,7 +50,11 @@ class RowMerge {
     monitor_.advance(2 * ends_.rows);
     if (!rows_.usual()) return std::nullopt;
     const Partition parts = partition();
-    if (parts.groups() == 0 || !lay_out_blocks(parts)) return std::nullopt;
+    if (parts.groups() == 0 || !lay_out_blocks(parts)) {
+      told_.give_back(machine_);
+      table_.give_back(machine_);
+      return std::nullopt;
+    }
     sum_blocks();
     return finish(parts);
   }
@@ -163,8 +167,10 @@ class RowMerge {
   }
 
   void sum_blocks() {
-    static_assert(sizeof(Ends) == sizeof(double), "there are no more pairs than rows");
-    values_ = static_cast<double*>(rows_.free());
+    std::int64_t pairs = 0;
+    for (const Block& block : blocks_) pairs += block.stored();
+    values_ =
+        static_cast<double*>(machine_.device(static_cast<std::size_t>(pairs) * sizeof(double)));
     table_.upload(machine_);
     std::fill_n(sums_.host(enter_slot_), neurons(), 0.0);
     std::fill_n(sums_.host(leave_slot_), neurons(), 0.0);
@@ -195,6 +201,9 @@ class RowMerge {
     const auto scale =
         normalise(ends.constant, ends.log_scale, {&extremes, &ends.enter_only, &ends.leave_only});
     if (!scale) return std::nullopt;
+    const std::int64_t merged = runs();
+    for (const Mirrored* region : {&found_, &told_, &sums_, &table_}) region->give_back(machine_);
+    rows_.give_back();
     BlockProblem problem = without_blocks(ends, parts);
     std::vector<Matrix<double>> matrices;
     double* next = values_;
@@ -219,7 +228,7 @@ class RowMerge {
         machine_, matrices, static_cast<std::size_t>(neurons()), monitor_);
     machine_.expect(weights->need(method_));
     weights->place(std::move(matrices));
-    return Merged{{std::move(ends), std::move(problem), runs(), true}, std::move(weights)};
+    return Merged{{std::move(ends), std::move(problem), merged, true}, std::move(weights)};
   }
 
   void bring_pairs() {

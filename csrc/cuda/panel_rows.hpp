@@ -96,6 +96,10 @@ class PanelList {
     machine.launch(tiles_, PanelRowsKernel<G>{up_.device(list_slot_),
                                               static_cast<int>(list_.size()), rows, g});
   }
+  template <class Machine>
+  void give_back(Machine& machine) const {
+    up_.give_back(machine);
+  }
 
  private:
   std::vector<PanelRows<G>> list_;

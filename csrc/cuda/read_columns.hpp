@@ -110,26 +110,29 @@ std::optional<Recognised> recognise(Machine& machine, const IncidenceView<Index,
   constexpr std::int32_t kUsual = 4;  // progressions: an input and an output weight, a bias
   const auto H = B.columns;
   if (H >= std::numeric_limits<std::int32_t>::max()) return std::nullopt;
+  // The kernel writes to the host, which any device may: what it finds is little, and tells how
+  // much memory there has to be on the device.
+  machine.expect({0, usual_bytes(H)});
   std::vector<std::int64_t> begin;
-  const auto read = [&](std::int32_t room, std::int64_t parts, std::vector<std::int32_t>& count) {
-    Mirrored all;
+  const auto read = [&](std::int32_t room, std::int64_t size, std::vector<ColumnPart>& parts) {
+    Region all;
     const auto count_slot = all.reserve<std::int32_t>(H);
-    const auto part_slot = all.reserve<ColumnPart>(parts);
+    const auto part_slot = all.reserve<ColumnPart>(size);
     const auto begin_slot = all.reserve<std::int64_t>(std::ssize(begin));
-    all.place(machine.device(all.bytes()), machine.host(all.bytes()));
-    std::copy(begin.begin(), begin.end(), all.host(begin_slot));
-    const auto* from = begin.empty() ? nullptr : all.device(begin_slot);
-    if (from)
-      machine.upload(all.device(begin_slot), all.host(begin_slot), begin.size() * sizeof(*from));
-    machine.launch(H, ColumnKernel<Index, Value>{B, from, room, all.device(part_slot),
-                                                 all.device(count_slot)});
-    machine.download(all.host(count_slot), all.device(count_slot), begin_slot.offset);
+    void* memory = machine.host(all.bytes());
+    std::copy(begin.begin(), begin.end(), at(memory, begin_slot));
+    ColumnPart* found = at(memory, part_slot);
+    std::int32_t* count = at(memory, count_slot);
+    machine.launch(H, ColumnKernel<Index, Value>{
+                          B, begin.empty() ? nullptr : at(memory, begin_slot), room, found, count});
     machine.wait();
-    count.assign(all.host(count_slot), all.host(count_slot) + H);
-    return all.host(part_slot);
+    parts.assign(found, found + size);
+    std::vector<std::int32_t> counts(count, count + H);
+    machine.give_back_host(memory, all.bytes());
+    return counts;
   };
-  std::vector<std::int32_t> count;
-  const ColumnPart* parts = read(kUsual, kUsual * H, count);
+  std::vector<ColumnPart> parts;
+  const auto count = read(kUsual, kUsual * H, parts);
   std::int32_t most = 0;
   for (const auto n : count) {
     if (n < 0) return std::nullopt;
@@ -138,11 +141,11 @@ std::optional<Recognised> recognise(Machine& machine, const IncidenceView<Index,
   if (most > kUsual) {
     std::int64_t next = 0;
     for (const auto n : count) begin.push_back(std::exchange(next, next + n));
-    parts = read(most, next, count);
+    read(most, next, parts);
   }
   std::vector<Progression> leaving, entering;
   for (std::int64_t h = 0; h < H; ++h) {
-    const ColumnPart* first = parts + (begin.empty() ? h * kUsual : begin[h]);
+    const ColumnPart* first = parts.data() + (begin.empty() ? h * kUsual : begin[h]);
     for (const ColumnPart* part = first; part < first + count[h]; ++part)
       (part->sign > 0 ? leaving : entering).push_back(part->progression);
   }

@@ -161,12 +161,10 @@ struct SortMemory {
 
 inline std::int64_t sort_counts(std::int64_t size) { return kDigits * tiles_of(size, kSortTile); }
 
-/// Sorts `size` rows, of which so many stay in the problem; returns where they are, and the ends
-/// that are free again.
+/// Sorts `size` rows, of which so many stay in the problem; returns where they are.
 template <class Machine, class G>
-std::pair<Rows<G>, Ends*> sort_rows(Machine& machine, const G* g, std::int64_t size,
-                                    std::int64_t positive, std::int64_t neurons,
-                                    const SortMemory<G>& memory) {
+Rows<G> sort_rows(Machine& machine, const G* g, std::int64_t size, std::int64_t positive,
+                  std::int64_t neurons, const SortMemory<G>& memory) {
   const auto H = static_cast<std::uint64_t>(neurons);
   const auto bits = static_cast<int>(std::bit_width((H + 1) * (H + 1) - 1));
   Rows<G> rows{memory.ends[0], g, size};
@@ -179,7 +177,7 @@ std::pair<Rows<G>, Ends*> sort_rows(Machine& machine, const G* g, std::int64_t s
                                             memory.g[to]});
     rows = {memory.ends[to], memory.g[to], positive};
   }
-  return {rows, memory.ends[to]};
+  return rows;
 }
 
 }  // namespace pathcond::cuda

@@ -4,7 +4,6 @@
 #include <cmath>
 #include <cstdint>
 #include <limits>
-#include <tuple>
 
 #include "core/incidence.hpp"
 #include "cuda/join_seen.hpp"
@@ -18,8 +17,8 @@ namespace pathcond::cuda {
 
 /// The rows of a problem with g > 0 on a machine, sorted, and sums of those that are equal.
 ///
-/// Memory: 8 bytes per row to find out what B is; for those that stay 8 more, twice those of their
-/// g, and an eighth of a byte for counts. Of these, 8 are free again once rows are sorted.
+/// Memory: 16 bytes per row, twice those of its g, and a quarter of a byte for counts. Half of all
+/// this is given back once rows are sorted.
 template <class Machine, class G>
 class SortedRows {
  public:
@@ -29,13 +28,11 @@ class SortedRows {
   bool read(const Panels<G>& input) {
     if (input.rows == 0) return false;
     PanelList<G> list(input);
-    Region copy;
-    const auto slot = copy.reserve<G>(input.rows);
-    memory_.g[0] = at(machine_.device(copy.bytes()), slot);
-    expect(memory_.g[0], input.rows, {list.bytes(), list.bytes()});
+    expect(input.rows, input.neurons, {list.bytes(), list.bytes()});
     list.write(machine_, memory_.ends[0], memory_.g[0]);
-    look_.start(nullptr);
+    start_look(memory_.g[0]);
     machine_.wait();
+    list.give_back(machine_);
     if (!look()) return false;
     sort(memory_.g[0], input.rows, input.neurons);
     return true;
@@ -48,7 +45,7 @@ class SortedRows {
     if (B.rows == 0 || B.columns >= std::numeric_limits<std::int32_t>::max()) return false;
     Mirrored report;
     const auto census = report.reserve<Census>(1);
-    expect(g, B.rows, {report.bytes(), report.bytes()});
+    expect(B.rows, B.columns, {report.bytes(), report.bytes()});
     report.place(machine_.device(report.bytes()), machine_.host(report.bytes()));
     Ends* rows = memory_.ends[0];
     fill(machine_, rows, B.rows, Ends{});
@@ -60,10 +57,12 @@ class SortedRows {
                       EndsKernel<Index, Value>{B, rows, report.device(census)});
     machine_.launch(tiles_of(B.rows, kEndsTile),
                     CountRowsKernel{rows, B.rows, report.device(census)});
-    look_.start(nullptr);
     report.download(machine_);
+    start_look(g);
     machine_.wait();
-    if (!report.host(census)->fits() || !look()) return false;
+    const bool fits = report.host(census)->fits();
+    report.give_back(machine_);
+    if (!fits || !look()) return false;
     sort(g, B.rows, B.columns);
     return true;
   }
@@ -76,8 +75,6 @@ class SortedRows {
   /// Whether sums may stay on the machine as they are, and be multiplied there with all that a
   /// solve multiplies them with: the largest entry is about 1, the smallest not far from it.
   bool usual() const { return usual_; }
-  /// Memory that is free, 8 bytes per row.
-  void* free() const { return free_; }
 
   /// See `CountRunsKernel`; both are 0 so far.
   void count_runs(NeuronCensus* neurons, RunCensus* census) {
@@ -98,6 +95,13 @@ class SortedRows {
                     JoinRunsKernel<G, Where>{rows_, where, across_, tiles(), seen_ + tiles()});
     machine_.launch(1, JoinSeenKernel<Item>{entry, seen_, seen});
   }
+  /// Once there are sums, and no rows are needed any more.
+  void give_back() {
+    const int taken = rows_.ends == memory_.ends[1];
+    give_back(ends_[taken]);
+    give_back(g_[taken]);
+    machine_.give_back_device(memory_.room, region_.bytes() - room_.offset);
+  }
   /// What `sum_runs` has to be told.
   Item entry() const {
     Item all;
@@ -106,22 +110,44 @@ class SortedRows {
   }
 
  private:
-  /// Takes memory for rows in the order of B, whose g will be there; `need`: of what else is read.
-  void expect(const G* g, std::int64_t size, Need need) {
+  /// Takes memory, and expects what merging and sweeps need besides; `need`: of what B is read
+  /// with.
+  void expect(std::int64_t size, std::int64_t neurons, Need need) {
+    const std::int64_t tiles = tiles_of(size, kRunTile), counts = sort_counts(size);
+    for (int k = 0; k < 2; ++k) ends_[k] = region_.reserve<Ends>(size);
+    for (int k = 0; k < 2; ++k) g_[k] = region_.reserve<G>(size);
+    counts_ = region_.reserve<std::int64_t>(counts);
+    room_ = region_.reserve<std::int64_t>(std::max(prefix_room(counts), prefix_room(tiles + 1)));
+    const auto begun = region_.reserve<std::int64_t>(tiles + 1);
+    const auto across = region_.reserve<TileRuns>(tiles);
+    const auto seen = region_.reserve<Seen>(2 * tiles);
     const Axis none{1, 0, 0};
-    Region rows;
-    const auto ends = rows.reserve<Ends>(size);
-    look_.add(g, {none, none, none, none, Axis{size, 1, 0}});
+    look_.add(nullptr, {none, none, none, none, Axis{size, 1, 0}});
     need += look_.close();
-    need += {rows.bytes(), 0};
-    machine_.expect(need);
-    memory_.ends[0] = at(machine_.device(rows.bytes()), ends);
+    const std::size_t usual = usual_bytes(neurons);
+    machine_.expect({region_.bytes() + need.device + usual, std::max(need.host, usual)});
+    device_ = machine_.device(region_.bytes());
+    for (int k = 0; k < 2; ++k) {
+      memory_.ends[k] = at(device_, ends_[k]);
+      memory_.g[k] = at(device_, g_[k]);
+    }
+    memory_.counts = at(device_, counts_);
+    memory_.room = at(device_, room_);
+    begun_ = at(device_, begun);
+    across_ = at(device_, across);
+    seen_ = at(device_, seen);
+  }
+
+  void start_look(const G* g) {
+    look_.read_from(0, g);
+    look_.start(nullptr);
   }
 
   bool look() {
     const Look seen = look_.look(0);
-    if (!seen.usual) return false;
     positive_ = static_cast<std::int64_t>(look_.result(0)[0]);
+    look_.give_back();
+    if (!seen.usual) return false;
     if (positive_ == 0) return true;
     const int exponent = std::ilogb(seen.largest) + 1;
     usual_ = exponent - std::ilogb(seen.smallest) <= kUsualSpread;
@@ -135,26 +161,16 @@ class SortedRows {
 
   void sort(const G* g, std::int64_t size, std::int64_t neurons) {
     if (positive_ == 0) return;
-    const std::int64_t n = positive_, tiles = tiles_of(n, kRunTile);
-    Region memory;
-    const auto ends = memory.reserve<Ends>(n);
-    const auto g0 = memory.reserve<G>(memory_.g[0] ? 0 : n), g1 = memory.reserve<G>(n);
-    const auto counts = memory.reserve<std::int64_t>(sort_counts(size));
-    const auto room = memory.reserve<std::int64_t>(
-        std::max(prefix_room(sort_counts(size)), prefix_room(tiles + 1)));
-    const auto begun = memory.reserve<std::int64_t>(tiles + 1);
-    const auto across = memory.reserve<TileRuns>(tiles);
-    const auto seen = memory.reserve<Seen>(2 * tiles);
-    void* device = machine_.device(memory.bytes());
-    memory_.ends[1] = at(device, ends);
-    if (!memory_.g[0]) memory_.g[0] = at(device, g0);
-    memory_.g[1] = at(device, g1);
-    memory_.counts = at(device, counts);
-    memory_.room = at(device, room);
-    begun_ = at(device, begun);
-    across_ = at(device, across);
-    seen_ = at(device, seen);
-    std::tie(rows_, free_) = sort_rows(machine_, g, size, n, neurons, memory_);
+    rows_ = sort_rows(machine_, g, size, positive_, neurons, memory_);
+    const int free = rows_.ends == memory_.ends[0];
+    give_back(ends_[free]);
+    give_back(g_[free]);
+    give_back(counts_);
+  }
+
+  template <class T>
+  void give_back(Slot<T> slot) {
+    machine_.give_back_device(at(device_, slot), slot.size * sizeof(T));
   }
 
   static constexpr int kUsualSpread = 600;  // of exponents
@@ -164,9 +180,13 @@ class SortedRows {
   std::int64_t positive_ = 0;
   double scale_ = 1;
   bool usual_ = false;
+  Region region_;
+  Slot<Ends> ends_[2];
+  Slot<G> g_[2];
+  Slot<std::int64_t> counts_, room_;  ///< `room_`: and all behind it
+  void* device_ = nullptr;
   SortMemory<G> memory_{};
   Rows<G> rows_{};
-  Ends* free_ = nullptr;
   std::int64_t* begun_ = nullptr;
   TileRuns* across_ = nullptr;
   Seen* seen_ = nullptr;

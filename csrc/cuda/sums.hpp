@@ -42,6 +42,9 @@ class Sums {
     return jobs_.size() - 1;
   }
 
+  /// For a sum that was added before there was memory for what it reads.
+  void read_from(std::size_t sum, const T* from) { first_[sum].from = from; }
+
   /// After the last sum has been added: the memory that they need.
   Need close() {
     if (jobs_.empty()) return {};
@@ -61,7 +64,7 @@ class Sums {
     auto* host = static_cast<unsigned char*>(machine_.host(up_.bytes() + down_.bytes()));
     up_.place(device, host);
     down_.place(device + up_.bytes(), host + up_.bytes());
-    void* inside = device + up_.bytes() + down_.bytes();
+    inside_memory_ = device + up_.bytes() + down_.bytes();
 
     auto next = second_.begin();
     for (std::size_t k = 0; k < jobs_.size(); ++k) {
@@ -72,7 +75,7 @@ class Sums {
         first_[k].add = job.on_top;
         continue;
       }
-      first_[k].to = at(inside, job.parts);
+      first_[k].to = at(inside_memory_, job.parts);
       next->from = first_[k].to;
       next->to = to;
       next->add = job.on_top;
@@ -82,7 +85,7 @@ class Sums {
     std::copy(first_.begin(), first_.end(), up_.host(first_slot_));
     std::copy(second_.begin(), second_.end(), up_.host(second_slot_));
     up_.upload(machine_);
-    Seen* of_tiles = at(inside, tile_slot_);
+    Seen* of_tiles = at(inside_memory_, tile_slot_);
     launch<Read>(machine_, up_.device(first_slot_), first_.size(), tiles, of_tiles);
     launch<Add>(machine_, up_.device(second_slot_), second_.size(), second_tiles, nullptr);
     machine_.launch(std::ssize(first_), JoinSeenKernel<Collapse<T>>{up_.device(first_slot_),
@@ -93,6 +96,13 @@ class Sums {
     close();
     start(nullptr);
     machine_.wait();
+  }
+
+  /// Results with it.
+  void give_back() {
+    up_.give_back(machine_);
+    down_.give_back(machine_);
+    machine_.give_back_device(inside_memory_, inside_.bytes());
   }
 
   const double* result(std::size_t sum) const { return down_.host(jobs_[sum].result); }
@@ -113,6 +123,7 @@ class Sums {
   std::vector<Collapse<double>> second_;  ///< of those with pieces
   Mirrored up_, down_;
   Region inside_;
+  void* inside_memory_ = nullptr;
   Slot<Collapse<T>> first_slot_;
   Slot<Collapse<double>> second_slot_;
   Slot<Seen> seen_, tile_slot_;

@@ -31,6 +31,20 @@ def test_long_prefix_sums(tmp_path):
     assert printed("long_prefix", tmp_path) == ["0"] * 16 + [""]
 
 
+def test_memory_given_back(tmp_path):
+    """It serves again, neighbours as one piece; to read it, or to be early, does not go unseen."""
+    assert [line.replace("-nan", "nan") for line in printed("given_back", tmp_path)] == [
+        "allocations 1",
+        "stale nan nan, held 7",
+        "joined 1",
+        "allocations 1",
+        "allocations 2",
+        "memory is given back that a device may still use",
+        "again 1",
+        "",
+    ]
+
+
 def test_planted_races_are_seen(tmp_path):
     lines = printed("planted_races", tmp_path)
     results = {name: values for name, *values in map(str.split, filter(None, lines))}
