@@ -377,3 +377,20 @@ def test_a_parametrization_that_raises(when):
     with pytest.raises((TraceError, InvalidInputError), match="InjectedError: parametrization"):
         rescale_(model, torch.randn(2, 4, generator=torch.Generator().manual_seed(0)), graph=graph)
     assert state(model) == before
+
+
+def test_parameters_that_share_memory_since_the_graph_was_traced():
+    """Both would be scaled; where no output depends on one of them, verification cannot tell."""
+    model, x = mlp(4, 5, 3), torch.randn(2, 4)
+    model.unused = nn.Parameter(torch.ones(5))
+    model.forward = lambda x: model[2](model[1](model[0](x)))
+    graph = trace(model, x)
+    both = torch.cat([model[0].bias.detach(), torch.ones(5)])
+    model[0].bias.data, model.unused.data = both[:5], both[5:]
+    rescale_(model, x, graph=graph)  # one storage, but other parts of it
+    model.unused.data = model[0].bias.data
+    before = state(model)
+    with pytest.raises(InvalidInputError, match=r"'unused'.* shared no memory, .*trace"):
+        rescale_(model, x, graph=graph)
+    assert state(model) == before
+    rescale_(model, x)  # traced again
