@@ -79,7 +79,7 @@ def rescale_(
             Modes, dtypes, devices, memory formats, buffers, gradients, hooks and `requires_grad`
             stay as they are. All parameters are float64, float32, float16 or bfloat16, or not
             floating-point and then untouched, on one device. The factors are computed in float64;
-            each parameter is rounded once; below the smallest normal number perhaps twice.
+            each parameter is rounded once, those of 16 bits by way of float32, as torch does.
         example_inputs: a tensor, a tuple or list of positional arguments, or a dict of keyword
             arguments of ``model.forward``.
         criterion: "pathcond", or a baseline. "enorm" (Stock et al., arXiv 1902.10416): u minimises
