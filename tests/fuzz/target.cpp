@@ -129,15 +129,6 @@ struct Held {
   Panels<G> panels{};
 };
 
-template <class G>
-G weight_of(double value) {
-  if constexpr (std::is_same_v<G, cuda::Bfloat16>)
-    return {
-        static_cast<std::uint16_t>(std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16)};
-  else
-    return static_cast<G>(value);
-}
-
 /// Rounds `problem.g` to what the panels hold.
 template <class G>
 Held<G> hold(Bytes& bytes, const Network& network, bool multiple, Problem& problem) {
@@ -162,7 +153,7 @@ Held<G> hold(Bytes& bytes, const Network& network, bool multiple, Problem& probl
       std::int64_t rest = k;
       for (std::size_t axis = 5; axis-- > 0; rest /= shape[axis]) at[axis] = rest % shape[axis];
       const auto offset = std::inner_product(at.begin(), at.end(), stride.begin(), std::int64_t{0});
-      const G weight = weight_of<G>(problem.g[row]);
+      const G weight = static_cast<G>(problem.g[row]);
       memory[static_cast<std::size_t>(offset)] = weight;
       problem.g[row] = static_cast<double>(weight);
       problem.count.push_back(multiplicity);
