@@ -45,7 +45,7 @@ class DeviceLane {
 
   template <class Part>
   __device__ static Part joined(const Part& own) {
-    __shared__ alignas(Part) unsigned char memory[sizeof(Part) * kThreads];
+    alignas(Part) __shared__ unsigned char memory[sizeof(Part) * kThreads];
     Part* parts = reinterpret_cast<Part*>(memory);
     const int thread = static_cast<int>(threadIdx.x);
     parts[thread] = own;

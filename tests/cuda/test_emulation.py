@@ -15,14 +15,20 @@ import pathcond_native as pc
 HERE = Path(__file__).parent
 
 
-def printed(name, tmp_path):
-    """The lines that a program of this folder prints."""
+SOURCES = HERE.parents[1] / "csrc"
+
+
+def compile_with(*arguments):
     compiler = shutil.which("g++") or shutil.which("clang++")
     if compiler is None:
         pytest.skip("no C++ compiler")
-    sources = HERE.parents[1] / "csrc"
-    command = [compiler, "-std=c++20", "-O1", f"-I{sources}", str(HERE / f"{name}.cpp")]
-    subprocess.run([*command, "-o", str(tmp_path / name)], check=True)
+    command = [compiler, "-std=c++20", "-O1", f"-I{SOURCES}", f"-I{SOURCES / 'include'}"]
+    return subprocess.run([*command, *arguments], check=True, capture_output=True, text=True)
+
+
+def printed(name, tmp_path):
+    """The lines that a program of this folder prints."""
+    compile_with(HERE / f"{name}.cpp", "-o", tmp_path / name)
     done = subprocess.run([tmp_path / name], check=True, capture_output=True, text=True)
     return done.stdout.split("\n")
 
@@ -52,6 +58,30 @@ def test_planted_races_are_seen(tmp_path):
     assert ascending == descending and len(results) == 4
     for name, (ascending, descending) in results.items():
         assert ascending != descending, name
+
+
+def test_threads_meet_at_barriers(tmp_path):
+    """ThreadSanitizer sees what threads of a block do that no barrier orders."""
+    objects, program = tmp_path / "turns.o", tmp_path / "races"
+    compile_with("-c", HERE / "turns.cpp", "-o", objects)
+    empty = tmp_path / "empty.cpp"
+    empty.write_text("int main() {}")
+    try:
+        compile_with("-fsanitize=thread", empty, "-o", program)
+    except subprocess.CalledProcessError:
+        pytest.skip("no ThreadSanitizer")
+    core = [SOURCES / "core" / name for name in ("coarse.cpp", "sparse_factor.cpp")]
+    races = HERE / "races_of_threads.cpp"
+    compile_with("-fsanitize=thread", races, *core, objects, "-o", program)
+
+    def seen(*names):
+        done = subprocess.run([program, *names], capture_output=True, text=True)
+        return done.returncode, "data race" in done.stderr, done.stdout
+
+    assert seen("no_barrier")[:2] == (66, True), "a planted race"
+    assert seen("parting") == (0, False, "parted\n"), "a planted barrier that some do not meet"
+    sound = ("barrier", "coarse", "sweep", "sort", "scale")
+    assert seen(*sound) == (0, False, "together\n" * len(sound))
 
 
 def test_places_beyond_32_bits(emulated):
