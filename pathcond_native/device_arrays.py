@@ -14,7 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from pathcond_native.arrays import VALUE_DTYPES
-from pathcond_native.errors import DeviceMemoryError, InvalidInputError
+from pathcond_native.errors import DeviceError, DeviceMemoryError, InvalidInputError
 from pathcond_native.frameworks import CuPy, DeviceFramework, Torch, class_of, is_torch
 
 __all__ = [
@@ -72,6 +72,12 @@ class Package(Protocol):
         """B u, float64; no row of B has more than two entries."""
 
 
+def _named(error: Exception) -> Exception:
+    """What to raise of an allocation: for pinned memory both packages raise whatever CUDA says."""
+    short = isinstance(error, MemoryError) or "out of memory" in str(error)
+    return DeviceMemoryError(str(error)) if short else DeviceError(str(error))
+
+
 class _Torch:
     def read(self, g: DeviceArray, name: str) -> tuple[DeviceArray, DeviceFramework]:
         torch = sys.modules["torch"]
@@ -112,8 +118,8 @@ class _Torch:
         where = {"device": like.device} if device else {"pin_memory": True}
         try:
             memory = torch.empty(size, dtype=torch.uint8, **where)
-        except torch.OutOfMemoryError as error:
-            raise DeviceMemoryError(str(error)) from error
+        except RuntimeError as error:
+            raise _named(error) from error
         return memory, int(memory.data_ptr())
 
     def columns(self, B: Any) -> Columns | None:
@@ -186,8 +192,8 @@ class _CuPy:
         try:
             with cuda.Device(like.device.id):
                 memory = cuda.alloc(size) if device else cuda.alloc_pinned_memory(size)
-        except cuda.memory.OutOfMemoryError as error:
-            raise DeviceMemoryError(str(error)) from error
+        except (MemoryError, RuntimeError) as error:
+            raise _named(error) from error
         return memory, int(memory.ptr)
 
     def columns(self, B: Any) -> Columns | None:

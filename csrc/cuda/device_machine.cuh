@@ -25,19 +25,22 @@ __global__ void __launch_bounds__(kThreads) run_kernel(Kernel kernel) {
   kernel(DeviceLane(), shared);
 }
 
-/// Makes a device the current one, and restores the other at the end.
+/// Makes a device the current one, and restores the other at the end. One that is current already
+/// is not set: that would make a context where there is none.
 class CurrentDevice {
  public:
-  explicit CurrentDevice(int device) {
+  explicit CurrentDevice(int device) : device_(device) {
     check(cudaGetDevice(&before_), "asking for the current device");
-    check(cudaSetDevice(device), "choosing the device of g");
+    if (before_ != device_) check(cudaSetDevice(device_), "choosing the device of g");
   }
-  ~CurrentDevice() { cudaSetDevice(before_); }
+  ~CurrentDevice() {
+    if (before_ != device_) cudaSetDevice(before_);
+  }
   CurrentDevice(const CurrentDevice&) = delete;
   CurrentDevice& operator=(const CurrentDevice&) = delete;
 
  private:
-  int before_ = 0;
+  int before_ = 0, device_;
 };
 
 /// The caller's device and stream. Nothing is waited for until a result is read.

@@ -334,3 +334,42 @@ def test_cupy_arrays(cupy, play):
     by_matrix = pc.solve(graph.incidence(), cupy.asarray(g))
     assert isinstance(by_matrix.u, cupy.ndarray)
     assert np.abs(by_matrix.u.get() - expected.u).max() <= 1e-10
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate"), pc.DeviceMemoryError),
+        (RuntimeError("CUDA error: out of memory"), pc.DeviceMemoryError),
+        (RuntimeError("CUDA error: unspecified launch failure"), pc.DeviceError),
+    ],
+)
+@pytest.mark.parametrize("device", [True, False])
+def test_what_torch_raises_of_either_memory(raised, expected, device, monkeypatch):
+    def empty(*_, **asked):
+        assert ("pin_memory" in asked) is not device
+        raise raised
+
+    monkeypatch.setattr(torch, "empty", empty)
+    with pytest.raises(expected, match=str(raised)[:20]) as caught:
+        device_arrays._Torch().allocate(torch.ones(1), 8, device)
+    assert type(caught.value) is expected and caught.value.__cause__ is raised
+
+
+@pytest.mark.parametrize(
+    ("raised", "expected"),
+    [
+        (MemoryError("Out of memory allocating 8 bytes"), pc.DeviceMemoryError),
+        (RuntimeError("cudaErrorMemoryAllocation: out of memory"), pc.DeviceMemoryError),
+        (RuntimeError("cudaErrorLaunchFailure: unspecified launch failure"), pc.DeviceError),
+    ],
+)
+def test_what_cupy_raises_of_pinned_memory(raised, expected, cupy, monkeypatch):
+    def alloc_pinned_memory(_):
+        raise raised
+
+    monkeypatch.setattr(cupy.cuda, "alloc_pinned_memory", alloc_pinned_memory, raising=False)
+    like = cupy.asarray(np.ones(1))
+    with pytest.raises(expected) as caught:
+        device_arrays._CuPy().allocate(like, 8, False)
+    assert type(caught.value) is expected and caught.value.__cause__ is raised
