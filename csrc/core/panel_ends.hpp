@@ -1,5 +1,6 @@
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <map>
 #include <optional>
@@ -82,11 +83,13 @@ class PanelEnds {
   bool all_positive() const { return ends_.rows == input_.rows; }
   bool any_pairs() const { return !pairs_.empty(); }
 
-  /// The pairs of every two groups as a block, dense where most exist.
-  std::vector<Block> pair_blocks() const {
+  /// The pairs of every two groups as a block.
+  std::vector<Block> pair_blocks() {
     std::vector<Block> blocks;
-    for (const auto& [groups, list] : pairs_)
+    for (auto& [groups, list] : pairs_) {
+      join_equal(list);
       blocks.push_back(block_of(groups.first, groups.second, list));
+    }
     return blocks;
   }
 
@@ -106,8 +109,8 @@ class PanelEnds {
       problem.stored += blocks[id].stored();
     }
     problem.blocks = std::move(blocks);
-    const bool all = all_positive();
-    return MergedPanels{std::move(ends_), std::move(problem), merged, all};
+    const bool filled = positive == problem.stored;
+    return MergedPanels{std::move(ends_), std::move(problem), merged, filled};
   }
 
  private:
@@ -121,9 +124,26 @@ class PanelEnds {
     ends_.frozen[static_cast<std::size_t>(id)] = 0;
   }
 
+  /// By target, then by source; equal rows of several tensors become one.
+  static void join_equal(std::vector<Pair>& list) {
+    const auto key = [](const Pair& pair) { return std::pair(pair.entered, pair.left); };
+    const auto before = [&](const Pair& a, const Pair& b) { return key(a) < key(b); };
+    if (!std::is_sorted(list.begin(), list.end(), before))
+      std::stable_sort(list.begin(), list.end(), before);
+    auto last = list.begin();
+    for (auto next = last; next != list.end(); ++next) {
+      if (next == last) continue;
+      if (key(*next) == key(*last))
+        last->weight += next->weight;
+      else
+        *++last = *next;
+    }
+    if (!list.empty()) list.erase(last + 1, list.end());
+  }
+
   Block block_of(std::int32_t source, std::int32_t target, const std::vector<Pair>& list) const {
     Block block = layout_.block_between(source, target);
-    if (static_cast<double>(list.size()) >= kDenseFill * static_cast<double>(block.stored())) {
+    if (layout_.has_dense_pairs(source, target)) {
       block.value.assign(static_cast<std::size_t>(block.stored()), 0.0);
       for (const Pair& pair : list)
         block.value[static_cast<std::size_t>(pair.entered) * block.rows + pair.left] += pair.weight;

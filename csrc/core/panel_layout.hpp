@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <map>
+#include <numeric>
 #include <utility>
 #include <vector>
 
@@ -11,11 +13,6 @@
 #include "core/partition.hpp"
 
 namespace pathcond {
-
-/// Where a neuron of B stands: its group, or -1 for the scale 1, and its number in the group.
-struct Place {
-  std::int32_t group, neuron;
-};
 
 /// Positions of one axis of a panel that run through a whole group in order, or through none.
 struct Run {
@@ -55,43 +52,62 @@ class PanelLayout {
       }
       for (std::int64_t k = 0; k < p.batch; ++k) {
         const auto left = groups_among(p.left + k * p.leaves, p.leaves);
-        for (const auto e : groups_among(p.entered + k * p.enters, p.enters))
-          for (const auto l : left) link(l, e);
+        for (const auto& [e, enters] : groups_among(p.entered + k * p.enters, p.enters))
+          for (const auto& [l, leaves] : left) {
+            link(l, e);
+            pairs_[{l, e}] += enters * leaves;
+          }
       }
     }
-    std::sort(arcs_.begin(), arcs_.end());
-    arcs_.erase(std::unique(arcs_.begin(), arcs_.end()), arcs_.end());
-    for (const auto& [source, target] : arcs_)
+    auto& arcs = grouping_.arcs;
+    std::sort(arcs.begin(), arcs.end());
+    arcs.erase(std::unique(arcs.begin(), arcs.end()), arcs.end());
+    for (const auto& [source, target] : arcs)
       if (source == target) return false;
-    const auto partition = arrange_groups(group_, arcs_);
-    if (partition.groups() == 0 && input_.neurons > 0) return false;
-    for (std::size_t h = 0; h < place_.size(); ++h) {
-      position_.resize(std::max<std::size_t>(position_.size(), place_[h].group + 1));
-      position_[static_cast<std::size_t>(place_[h].group)] = partition.group[h];
-    }
-    partition_ = partition;
+    partition_ = arrange_groups(grouping_);
+    if (partition_.groups() == 0 && input_.neurons > 0) return false;
+    position_ = grouping_.positions(partition_);
     return true;
   }
 
   const std::vector<Rectangle>& rectangles() const { return rectangles_; }
-  /// Of irregular tensors.
+  /// Pairs of irregular tensors.
   std::int64_t pairs() const {
-    std::int64_t count = 0;
-    for (const Rectangle& rectangle : rectangles_)
-      if (const auto& p = panel(rectangle); rectangle.sink == Sink::pairs)
-        count += p.batch * p.enters * p.leaves;
-    return count;
+    return std::accumulate(pairs_.begin(), pairs_.end(), std::int64_t{0},
+                           [](auto sum, const auto& entry) { return sum + entry.second; });
   }
+  /// Whether there are any between two groups.
+  bool has_pairs(std::int32_t source, std::int32_t target) const {
+    return pairs_.contains({source, target});
+  }
+  /// Whether these are so many that their block is dense, whatever g is.
+  bool has_dense_pairs(std::int32_t source, std::int32_t target) const {
+    const auto cells = static_cast<double>(block_between(source, target).stored());
+    return static_cast<double>(pairs_.at({source, target})) >= kDenseFill * cells;
+  }
+  /// Whether all blocks are dense.
+  bool is_dense() const {
+    auto sparse = pairs_;
+    std::erase_if(sparse, [&](const auto& entry) {
+      return has_dense_pairs(entry.first.first, entry.first.second);
+    });
+    for (const Rectangle& rectangle : rectangles_)
+      if (rectangle.sink == Sink::block || rectangle.sink == Sink::borrowed)
+        sparse.erase({rectangle.leaves.group, rectangle.enters.group});
+    return sparse.empty();
+  }
+  const Grouping& grouping() const { return grouping_; }
   const Partition& partition() const { return partition_; }
+  /// No group stands for the scale 1.
   Place place(std::int32_t id) const {
-    return id < 0 ? Place{-1, 0} : place_[static_cast<std::size_t>(id)];
+    return id < 0 ? Place{-1, 0} : grouping_.place[static_cast<std::size_t>(id)];
   }
   Block block_between(std::int32_t source, std::int32_t target) const {
     Block block;
     block.source = position(source);
     block.target = position(target);
-    block.rows = size_[static_cast<std::size_t>(source)];
-    block.columns = size_[static_cast<std::size_t>(target)];
+    block.rows = grouping_.size[static_cast<std::size_t>(source)];
+    block.columns = grouping_.size[static_cast<std::size_t>(target)];
     return block;
   }
 
@@ -113,13 +129,7 @@ class PanelLayout {
       name(p.entered, p.batch * p.enters, 0);
       name(p.left, p.batch * p.leaves, 1);
     }
-    group_ = number_groups(key);
-    std::vector<std::int32_t> size;
-    for (const auto group : group_) {
-      if (group >= std::ssize(size)) size.resize(static_cast<std::size_t>(group) + 1, 0);
-      place_.push_back({group, size[static_cast<std::size_t>(group)]++});
-    }
-    size_ = std::move(size);
+    grouping_ = Grouping(number_groups(key));
   }
 
   /// Runs of one axis; empty if it does not go through whole groups in order.
@@ -131,7 +141,7 @@ class PanelLayout {
       if (first.group < 0) {
         while (end < n && ids[end] < 0) ++end;
       } else {
-        const std::int64_t size = size_[static_cast<std::size_t>(first.group)];
+        const std::int64_t size = grouping_.size[static_cast<std::size_t>(first.group)];
         if (first.neuron != 0 || k + size > n) return {};
         for (; end < k + size; ++end) {
           const Place other = place(ids[end]);
@@ -172,18 +182,15 @@ class PanelLayout {
 
   void link(std::int32_t source, std::int32_t target) {
     if (source < 0 || target < 0) return;
-    if (arcs_.empty() || arcs_.back() != std::pair{source, target})
-      arcs_.emplace_back(source, target);
+    auto& arcs = grouping_.arcs;
+    if (arcs.empty() || arcs.back() != std::pair{source, target}) arcs.emplace_back(source, target);
   }
 
-  std::vector<std::int32_t> groups_among(const std::int32_t* ids, std::int64_t n) const {
-    std::vector<std::int32_t> found;
-    for (std::int64_t k = 0; k < n; ++k) {
-      const auto group = place(ids[k]).group;
-      if (group >= 0 && (found.empty() || found.back() != group)) found.push_back(group);
-    }
-    std::sort(found.begin(), found.end());
-    found.erase(std::unique(found.begin(), found.end()), found.end());
+  /// With the number of ids in each.
+  std::map<std::int32_t, std::int64_t> groups_among(const std::int32_t* ids, std::int64_t n) const {
+    std::map<std::int32_t, std::int64_t> found;
+    for (std::int64_t k = 0; k < n; ++k)
+      if (ids[k] >= 0) ++found[place(ids[k]).group];
     return found;
   }
 
@@ -192,11 +199,11 @@ class PanelLayout {
   }
 
   const Panels<G>& input_;
-  std::vector<std::int32_t> group_, size_, position_;
-  std::vector<Place> place_;
-  std::vector<std::pair<std::int32_t, std::int32_t>> arcs_;
+  Grouping grouping_;
   Partition partition_;
+  std::vector<std::int32_t> position_;
   std::vector<Rectangle> rectangles_;
+  std::map<std::pair<std::int32_t, std::int32_t>, std::int64_t> pairs_;  ///< between two groups
 };
 
 }  // namespace pathcond

@@ -47,7 +47,7 @@ struct MergedPanels {
   PairProblem ends;  ///< without its pairs
   BlockProblem blocks;
   std::int64_t merged_rows = 0;
-  bool all_positive = true;  ///< no entry of g is 0
+  bool filled = true;  ///< no weight of a dense block is 0
 };
 
 /// nullopt where only B itself serves: a layer that writes to what it reads, or weights that lie

@@ -201,10 +201,24 @@ std::vector<std::int32_t> number_groups(const std::vector<std::uint64_t>& keys) 
 
 std::vector<std::int32_t> number_groups(const std::vector<TwinKey>& keys) { return number(keys); }
 
-Partition arrange_groups(const std::vector<std::int32_t>& group,
-                         const std::vector<std::pair<std::int32_t, std::int32_t>>& arcs) {
-  std::vector<std::vector<std::int32_t>> predecessors(static_cast<std::size_t>(count(group)));
-  for (const auto& [source, target] : arcs) predecessors[target].push_back(source);
+Grouping::Grouping(const std::vector<std::int32_t>& group) {
+  for (const auto g : group) {
+    if (g >= groups()) size.resize(static_cast<std::size_t>(g) + 1, 0);
+    place.push_back({g, size[static_cast<std::size_t>(g)]++});
+  }
+}
+
+std::vector<std::int32_t> Grouping::positions(const Partition& partition) const {
+  std::vector<std::int32_t> position(size.size());
+  for (std::size_t h = 0; h < place.size(); ++h) position[place[h].group] = partition.group[h];
+  return position;
+}
+
+Partition arrange_groups(const Grouping& grouping) {
+  std::vector<std::vector<std::int32_t>> predecessors(grouping.size.size());
+  for (const auto& [source, target] : grouping.arcs) predecessors[target].push_back(source);
+  std::vector<std::int32_t> group;
+  for (const Place& place : grouping.place) group.push_back(place.group);
   return arrange(group, listed(predecessors));
 }
 

@@ -23,6 +23,26 @@ struct Partition {
   std::int32_t groups() const { return static_cast<std::int32_t>(level_of_group.size()); }
 };
 
+/// Where a neuron stands: its group, or -1 for none, and its number in the group.
+struct Place {
+  std::int32_t group, neuron;
+};
+
+/// Groups of neurons none of which shares a row with itself, numbered by first appearance.
+struct Grouping {
+  Grouping() = default;
+  /// Group of every neuron.
+  explicit Grouping(const std::vector<std::int32_t>& group);
+
+  std::int32_t groups() const { return static_cast<std::int32_t>(size.size()); }
+  /// Position of every group in a partition made from it.
+  std::vector<std::int32_t> positions(const Partition& partition) const;
+
+  std::vector<Place> place;                                 ///< of every neuron
+  std::vector<std::int32_t> size;                           ///< of every group
+  std::vector<std::pair<std::int32_t, std::int32_t>> arcs;  ///< rows leave the first for the second
+};
+
 /// No groups at all (groups() == 0) when the graph has cycles and its neurons share too few
 /// neighbours: sweeps by sets would then be slower than a general method.
 Partition partition(const PairProblem& problem);
@@ -42,10 +62,8 @@ std::vector<std::int32_t> number_groups(const std::vector<TwinKey>& keys);
 /// up to this many groups, as long as each is linked to a few others only.
 inline constexpr std::int32_t kMaxGroups = 1024;
 
-/// Arranges given groups, none of which shares a row with itself; rows lead from the first to the
-/// second group of an arc. No groups at all where they are too many and too closely linked.
-Partition arrange_groups(const std::vector<std::int32_t>& group,
-                         const std::vector<std::pair<std::int32_t, std::int32_t>>& arcs);
+/// No groups at all where they are too many and too closely linked.
+Partition arrange_groups(const Grouping& grouping);
 
 /// Coarse groups for problems without levels, H entries: neurons with the same
 /// neighbours, or, where these are too many sets, with the same kinds of neighbours.

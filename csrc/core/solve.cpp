@@ -40,23 +40,7 @@ Progress begin(std::int64_t rows, const std::vector<std::uint8_t>& frozen, doubl
   return progress;
 }
 
-/// Minimises over a problem merged to blocks.
-void solve_merged(Merged merged, const Options& options, Monitor& monitor, Stopwatch& watch,
-                  Solution& solution) {
-  auto& [ends, blocks, merged_rows, all_positive] = merged.problem;
-  watch.lap("merge");
-  solution.merged_rows = merged_rows;
-  if (!options.linear) std::fill(blocks.degree.begin(), blocks.degree.end(), 0.0);
-  Progress progress = begin(ends.rows, ends.frozen, ends.log_scale, options, solution);
-  if (ends.rows == 0) return;
-  const Setting setting = setting_of(options, monitor, watch);
-  if (options.method == Method::cd)
-    solve_by_cd(std::move(blocks), std::move(merged.weights), setting, progress, solution);
-  else
-    solve_by_blocks(std::move(blocks), std::move(merged.weights), setting, progress, solution);
-}
-
-/// The same over merged rows.
+/// Minimises over merged rows.
 void solve_rows(const ColumnProblem& columns, const Setting& setting, Progress& progress,
                 Solution& solution) {
   solution.merged_rows = std::ssize(columns.weight) + (columns.constant > 0);
@@ -66,7 +50,16 @@ void solve_rows(const ColumnProblem& columns, const Setting& setting, Progress& 
     solve_by_columns(columns, setting, progress, solution);
 }
 
-/// The same over pairs: by blocks where their neurons form groups.
+/// Whether so few weights of a pruned, narrow network are left that its neurons are better grouped
+/// by their own neighbours than by layers: one by one, mostly, and the coarse step is Newton's.
+bool is_sparse(const MergedPanels& merged) {
+  constexpr std::int64_t kFewWeights = 4, kFewStored = 32;  // per neuron
+  const std::int64_t H = merged.ends.neurons;
+  return !merged.filled && H <= kMaxGroups && merged.merged_rows <= kFewWeights * H &&
+         merged.blocks.stored <= kFewStored * H;
+}
+
+/// Minimises over a problem merged to pairs: by blocks where their neurons form groups.
 void solve_merged(PairProblem pairs, const Options& options, Monitor& monitor, Stopwatch& watch,
                   Solution& solution) {
   const bool in_range = pairs.rows > 0 && pairs.normalise();
@@ -92,6 +85,27 @@ void solve_merged(PairProblem pairs, const Options& options, Monitor& monitor, S
   pairs = {};
   watch.lap("columns");
   solve_rows(columns, setting, progress, solution);
+}
+
+/// The same over blocks.
+void solve_merged(Merged merged, const Options& options, Monitor& monitor, Stopwatch& watch,
+                  Solution& solution) {
+  auto& [ends, blocks, merged_rows, filled] = merged.problem;
+  if (options.method != Method::cd && is_sparse(merged.problem)) {
+    if (merged.weights) merged.weights->bring_to(blocks.blocks);
+    solve_merged(to_pairs(blocks, ends.frozen), options, monitor, watch, solution);
+    return;
+  }
+  watch.lap("merge");
+  solution.merged_rows = merged_rows;
+  if (!options.linear) std::fill(blocks.degree.begin(), blocks.degree.end(), 0.0);
+  Progress progress = begin(ends.rows, ends.frozen, ends.log_scale, options, solution);
+  if (ends.rows == 0) return;
+  const Setting setting = setting_of(options, monitor, watch);
+  if (options.method == Method::cd)
+    solve_by_cd(std::move(blocks), std::move(merged.weights), setting, progress, solution);
+  else
+    solve_by_blocks(std::move(blocks), std::move(merged.weights), setting, progress, solution);
 }
 
 /// lambda = e^(u/2) means nothing beyond; sums over neurons must stay finite.
@@ -163,9 +177,7 @@ Solution solve(const IncidenceView<Index, Value>& B, std::span<const G> g, const
   watch.lap("validate");
   if (tensors) {
     const auto panels = tensors->over(g.data());
-    auto merged = merge_panels(panels, options.threads, monitor);
-    // The panels do not tell which neurons of a pruned layer have which neighbours.
-    if (merged && merged->all_positive) {
+    if (auto merged = merge_panels(panels, options.threads, monitor)) {
       solve_merged(Merged{std::move(*merged), nullptr}, options, monitor, watch, solution);
       return solution;
     }

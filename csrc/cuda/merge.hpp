@@ -9,6 +9,7 @@
 
 #include "core/panel_ends.hpp"
 #include "core/solve.hpp"
+#include "cuda/add_cells.hpp"
 #include "cuda/device_weights.hpp"
 #include "cuda/panel_parts.hpp"
 #include "cuda/upload_block.hpp"
@@ -33,8 +34,7 @@ class DeviceMerge {
         counts_(machine),
         weight_counts_(machine) {}
 
-  /// nullopt as for `merge_panels`, and where an irregular tensor lies between the same groups as
-  /// another tensor.
+  /// nullopt as for `merge_panels`.
   std::optional<Merged> run() {
     lay_out();
     take_memory();
@@ -44,17 +44,19 @@ class DeviceMerge {
     collect();
     if (!take_counts()) return std::nullopt;
     for (const Part& part : parts_.list) add(part);
-    if (!add_pair_blocks()) return std::nullopt;
+    add_pair_blocks();
     count_weights();
     return finish();
   }
 
  private:
-  /// A tensor is borrowed where it lies, unless taps, or several tensors, are added up.
+  /// A tensor is borrowed where it lies, unless taps or several tensors are added up, or pairs of
+  /// irregular tensors come to it.
   void lay_out() {
     for (std::size_t id = 0; id < parts_.blocks.size(); ++id) {
       const auto& fillers = parts_.fillers_of[id];
-      const bool own = fillers.size() > 1 || fillers.front()->rectangle.sink == Sink::block;
+      const bool own = fillers.size() > 1 || parts_.beside_pairs[id] ||
+                       fillers.front()->rectangle.sink == Sink::block;
       values_.push_back(region_.reserve<double>(own ? parts_.blocks[id].stored() : 0));
       matrices_.push_back(parts_.shape_of(parts_.blocks[id]));
       if (!own) borrowed_.push_back({static_cast<std::int32_t>(id), true, true});
@@ -182,29 +184,36 @@ class DeviceMerge {
       }
   }
 
-  /// False where such a block has a companion on the device.
-  bool add_pair_blocks() {
+  void add_pair_blocks() {
     const std::size_t filled = parts_.blocks.size();
+    std::vector<CellSum> cells;
     for (Block& block : ends_.pair_blocks()) {
       const auto same = [&](const Block& other) {
         return other.source == block.source && other.target == block.target;
       };
-      if (std::any_of(parts_.blocks.begin(), parts_.blocks.end(), same)) return false;
+      const auto first = parts_.blocks.begin(), last = first + static_cast<std::ptrdiff_t>(filled);
+      if (const auto beside = std::find_if(first, last, same); beside != last) {
+        double* own = matrices_[static_cast<std::size_t>(beside - first)].own;
+        block.for_each_weight([&](std::int32_t a, std::int32_t b, double w) {
+          if (w > 0) cells.push_back({own + std::int64_t{b} * block.rows + a, w});
+        });
+        continue;
+      }
       for (const double value : block.value) positive_ += value > 0;
       matrices_.push_back(parts_.shape_of(block));
       parts_.blocks.push_back(std::move(block));
     }
+    add_cells(machine_, cells);
     std::vector<Block*> blocks;
     std::vector<Matrix<G>*> matrices;
     for (std::size_t id = filled; id < parts_.blocks.size(); ++id) {
       blocks.push_back(&parts_.blocks[id]);
       matrices.push_back(&matrices_[id]);
     }
-    if (blocks.empty()) return true;
+    if (blocks.empty()) return;
     upload_blocks(machine_, blocks, matrices);
     weights_ = std::make_unique<DeviceWeights<Machine, G>>(machine_, matrices_, neurons_, monitor_);
     weights_->place(matrices_);
-    return true;
   }
 
   /// Positive weights of the blocks that panels fill.

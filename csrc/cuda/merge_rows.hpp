@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/panel_layout.hpp"
 #include "core/partition.hpp"
 #include "core/solve.hpp"
 #include "cuda/device_weights.hpp"
@@ -27,7 +28,7 @@ namespace pathcond::cuda {
 template <class Machine, class G>
 class RowMerge {
  public:
-  /// The rows have been read.
+  /// The rows have been read; counts those that differ.
   RowMerge(Machine& machine, SortedRows<Machine, G>& rows, std::int64_t neurons, Method method,
            Monitor& monitor)
       : machine_(machine), rows_(rows), method_(method), monitor_(monitor) {
@@ -39,24 +40,40 @@ class RowMerge {
     ends_.frozen.assign(H, 1);
     ends_.leave_only.assign(H, 0.0);
     ends_.enter_only.assign(H, 0.0);
-  }
-
-  /// Blocks whose weights stay where they are; nullopt where neurons have too few neighbours in
-  /// common for blocks, or weights lie too far apart.
-  std::optional<Merged> blocks() {
-    if (ends_.rows == 0) return std::nullopt;
+    if (ends_.rows == 0) return;
     lay_out();
     count_runs();
     monitor_.advance(2 * ends_.rows);
-    if (!rows_.usual()) return std::nullopt;
-    const Partition parts = partition();
-    if (parts.groups() == 0 || !lay_out_blocks(parts)) {
-      told_.give_back(machine_);
-      table_.give_back(machine_);
+  }
+
+  /// Dense blocks between the groups of an arranged layout, whose weights stay where they are;
+  /// nullopt where most weights would be empty, or they lie too far apart.
+  std::optional<Merged> blocks_of(const PanelLayout<G>& layout) {
+    if (!in_range() || layout.grouping().groups() > kMaxGroups || !layout.is_dense())
       return std::nullopt;
+    grouping_ = layout.grouping();
+    tell_places();
+    take_table();
+    lay_out_blocks(layout.partition());
+    return sum_blocks(layout.partition());
+  }
+
+  /// The same between groups of twins; nullopt where neurons have too few neighbours in common, or
+  /// weights lie too far apart.
+  std::optional<Merged> blocks_of_twins() {
+    if (!in_range()) return std::nullopt;
+    find_twins();
+    if (groups() <= kMaxGroups) {
+      tell_places();
+      take_table();
+      find_arcs();
+      const Partition parts = arrange_groups(grouping_);
+      if (parts.groups() > 0) lay_out_blocks(parts);
+      if (parts.groups() > 0 && filled()) return sum_blocks(parts);
+      table_.give_back(machine_);
     }
-    sum_blocks();
-    return finish(parts);
+    told_.give_back(machine_);
+    return std::nullopt;
   }
 
   /// Where there are no blocks: the pairs, on the host.
@@ -69,7 +86,8 @@ class RowMerge {
 
  private:
   std::int64_t neurons() const { return ends_.neurons; }
-  std::int64_t groups() const { return std::ssize(size_); }
+  std::int64_t groups() const { return grouping_.groups(); }
+  bool in_range() const { return ends_.rows > 0 && rows_.usual(); }
   std::int64_t runs() const { return static_cast<std::int64_t>(found_.host(run_slot_)->runs); }
 
   void lay_out() {
@@ -105,31 +123,32 @@ class RowMerge {
     }
   }
 
-  /// As `pathcond::partition` where neurons form groups; no groups where not.
-  Partition partition() {
+  /// As `pathcond::partition` does.
+  void find_twins() {
     std::vector<TwinKey> keys;
     for (std::int64_t h = 0; h < neurons(); ++h) {
       const auto& twin = found_.host(neuron_slot_)[h].twin;
       keys.push_back({twin[0], twin[1]});
     }
-    const auto group = number_groups(keys);
-    for (const auto g : group) {
-      size_.resize(std::max<std::size_t>(size_.size(), static_cast<std::size_t>(g) + 1));
-      place_.push_back({g, size_[static_cast<std::size_t>(g)]++});
-    }
-    if (groups() > kMaxGroups) return {};
-    find_arcs();
-    return arrange_groups(group, arcs_);
+    grouping_ = Grouping(number_groups(keys));
   }
 
-  /// From the first neurons of groups alone: what one leaves to, all do.
-  void find_arcs() {
-    std::copy(place_.begin(), place_.end(), told_.host(place_slot_));
-    std::copy(size_.begin(), size_.end(), told_.host(size_slot_));
+  void tell_places() {
+    const auto& [place, size, arcs] = grouping_;
+    std::copy(place.begin(), place.end(), told_.host(place_slot_));
+    std::copy(size.begin(), size.end(), told_.host(size_slot_));
     told_.upload(machine_);
-    const auto count = static_cast<std::int32_t>(groups());
+  }
+
+  void take_table() {
+    table_ = {};
     table_slot_ = table_.reserve<std::int64_t>(groups() * groups());
     table_.place(machine_.device(table_.bytes()), machine_.host(table_.bytes()));
+  }
+
+  /// From the first neurons of groups of twins alone: what one leaves to, all do.
+  void find_arcs() {
+    const std::int32_t count = grouping_.groups();
     fill(machine_, table_.device(table_slot_), groups() * groups(), std::int64_t{0});
     machine_.launch(rows_.tiles(), LinkGroupsKernel<G>{rows_.rows(), told_.device(place_slot_),
                                                        count, table_.device(table_slot_)});
@@ -137,40 +156,44 @@ class RowMerge {
     machine_.wait();
     for (std::int32_t to = 0; to < count; ++to)
       for (std::int32_t from = 0; from < count; ++from)
-        if (entry(to, from) != 0) arcs_.emplace_back(from, to);
+        if (entry(to, from) != 0) grouping_.arcs.emplace_back(from, to);
   }
 
   std::int64_t& entry(std::int64_t to, std::int64_t from) const {
     return table_.host(table_slot_)[to * groups() + from];
   }
 
-  /// In the order of `build_blocks`; false unless there are as many values as pairs.
-  bool lay_out_blocks(const Partition& parts) {
-    std::vector<std::int32_t> position(size_.size());
-    for (std::size_t h = 0; h < place_.size(); ++h) position[place_[h].group] = parts.group[h];
+  /// In the order of `build_blocks`.
+  void lay_out_blocks(const Partition& parts) {
+    const auto position = grouping_.positions(parts);
+    auto& arcs = grouping_.arcs;
     const auto order = [&](const auto& arc) {
       return std::pair(position[arc.second], position[arc.first]);
     };
-    std::sort(arcs_.begin(), arcs_.end(),
+    std::sort(arcs.begin(), arcs.end(),
               [&](const auto& a, const auto& b) { return order(a) < order(b); });
-    std::int64_t next = 0;
-    for (const auto& [from, to] : arcs_) {
+    blocks_.clear();
+    stored_ = 0;
+    for (const auto& [from, to] : arcs) {
       Block block;
       block.source = position[from];
       block.target = position[to];
-      block.rows = size_[from];
-      block.columns = size_[to];
-      entry(to, from) = std::exchange(next, next + block.stored());
+      block.rows = grouping_.size[from];
+      block.columns = grouping_.size[to];
+      entry(to, from) = std::exchange(stored_, stored_ + block.stored());
       blocks_.push_back(std::move(block));
     }
-    return static_cast<std::uint64_t>(next) == found_.host(run_slot_)->pairs;
   }
 
-  void sum_blocks() {
-    std::int64_t pairs = 0;
-    for (const Block& block : blocks_) pairs += block.stored();
+  /// Whether there are as many weights as the blocks have room for.
+  bool filled() const {
+    return static_cast<std::uint64_t>(stored_) == found_.host(run_slot_)->pairs;
+  }
+
+  std::optional<Merged> sum_blocks(const Partition& parts) {
     values_ =
-        static_cast<double*>(machine_.device(static_cast<std::size_t>(pairs) * sizeof(double)));
+        static_cast<double*>(machine_.device(static_cast<std::size_t>(stored_) * sizeof(double)));
+    if (!filled()) fill(machine_, values_, stored_, 0.0);
     table_.upload(machine_);
     std::fill_n(sums_.host(enter_slot_), neurons(), 0.0);
     std::fill_n(sums_.host(leave_slot_), neurons(), 0.0);
@@ -184,6 +207,7 @@ class RowMerge {
     ends_.enter_only.assign(sums_.host(enter_slot_), sums_.host(enter_slot_) + neurons());
     ends_.leave_only.assign(sums_.host(leave_slot_), sums_.host(leave_slot_) + neurons());
     ends_.constant = *sums_.host(constant_slot_);
+    return finish(parts);
   }
 
   template <class Where>
@@ -202,6 +226,7 @@ class RowMerge {
         normalise(ends.constant, ends.log_scale, {&extremes, &ends.enter_only, &ends.leave_only});
     if (!scale) return std::nullopt;
     const std::int64_t merged = runs();
+    const bool all = filled();
     for (const Mirrored* region : {&found_, &told_, &sums_, &table_}) region->give_back(machine_);
     rows_.give_back();
     BlockProblem problem = without_blocks(ends, parts);
@@ -228,7 +253,7 @@ class RowMerge {
         machine_, matrices, static_cast<std::size_t>(neurons()), monitor_);
     machine_.expect(weights->need(method_));
     weights->place(std::move(matrices));
-    return Merged{{std::move(ends), std::move(problem), merged, true}, std::move(weights)};
+    return Merged{{std::move(ends), std::move(problem), merged, all}, std::move(weights)};
   }
 
   void bring_pairs() {
@@ -267,11 +292,10 @@ class RowMerge {
   Slot<double> enter_slot_, leave_slot_, constant_slot_;
   Slot<Seen> seen_slot_;
   Slot<Item> item_slot_;
-  Slot<std::int64_t> table_slot_;   ///< see `LinkGroupsKernel`, then `BlockPlaces`
-  std::vector<Place> place_;        ///< of every neuron, by groups as they appear
-  std::vector<std::int32_t> size_;  ///< of every group
-  std::vector<std::pair<std::int32_t, std::int32_t>> arcs_;
+  Slot<std::int64_t> table_slot_;  ///< see `LinkGroupsKernel`, then `BlockPlaces`
+  Grouping grouping_;
   std::vector<Block> blocks_;
+  std::int64_t stored_ = 0;  ///< weights that they have room for
   double* values_ = nullptr;
 };
 

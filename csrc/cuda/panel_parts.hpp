@@ -44,6 +44,7 @@ class PanelParts {
   std::vector<Part> list;
   std::vector<Block> blocks;                   ///< between groups, without values
   std::vector<std::vector<Part*>> fillers_of;  ///< of every block, the parts added up in it
+  std::vector<char> beside_pairs;              ///< of every block, whether pairs come to it as well
 
   const Panel<G>& panel(const Part& part) const { return input_.panels[part.rectangle.panel]; }
 
@@ -106,6 +107,7 @@ class PanelParts {
       if (fresh) {
         blocks.push_back(layout_.block_between(source, target));
         fillers_of.emplace_back();
+        beside_pairs.push_back(layout_.has_pairs(source, target));
       }
       fillers_of[at->second].push_back(&part);
     }

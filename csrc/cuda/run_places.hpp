@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/panel_layout.hpp"
+#include "core/partition.hpp"
 #include "cuda/ends.hpp"
 
 /// Where the sums of runs go, see `SumRunsKernel`.

@@ -14,7 +14,14 @@ namespace pathcond::cuda {
 /// there and back takes longer than sorting all rows.
 inline constexpr std::int64_t kMostPairsPerNeuron = 16;
 
-/// By tensors, or row by row where those do not tell, or tell the host too much.
+template <class Machine, class G>
+MergedProblem twins_or_pairs(RowMerge<Machine, G>& rows) {
+  if (auto merged = rows.blocks_of_twins()) return std::move(*merged);
+  return rows.pairs();
+}
+
+/// By tensors, or row by row where those do not tell, or tell the host too much; between the groups
+/// of tensors wherever the host does so.
 template <class Machine, class G>
 std::optional<MergedProblem> merge_on(Machine& machine, const Panels<G>& input, Method method,
                                       Monitor& monitor) {
@@ -30,10 +37,11 @@ std::optional<MergedProblem> merge_on(Machine& machine, const Panels<G>& input, 
   SortedRows<Machine, G> rows(machine);
   if (!rows.read(input)) return std::nullopt;
   RowMerge<Machine, G> by_rows(machine, rows, input.neurons, method, monitor);
-  if (auto merged = by_rows.blocks()) return std::move(*merged);
+  if (arranged)
+    if (auto merged = by_rows.blocks_of(layout)) return std::move(*merged);
   if (!few)
     if (auto merged = by_tensors()) return std::move(*merged);
-  return by_rows.pairs();
+  return twins_or_pairs(by_rows);
 }
 
 /// Merges and minimises on a machine.
@@ -62,8 +70,7 @@ std::optional<Solution> solve_on(Machine& machine, const DeviceColumns& columns,
             SortedRows<Machine, G> rows(machine);
             if (!rows.read(B, g)) return std::nullopt;
             RowMerge<Machine, G> by_rows(machine, rows, B.columns, options.method, monitor);
-            if (auto merged = by_rows.blocks()) return std::move(*merged);
-            return by_rows.pairs();
+            return twins_or_pairs(by_rows);
           },
           columns.g);
     };
