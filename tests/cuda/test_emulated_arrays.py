@@ -236,6 +236,7 @@ def test_no_large_copy_in_solve(form, emulated, no_large_copies, model):
     no_large_copies(LONGEST_AXIS)
     result = pc.solve(graph, g if form == "whole" else by_tensor(graph, g))
     assert result.converged and emulated.solved == 1
+    assert emulated.copied < g.nbytes / 2, "numbers per neuron, and none per parameter"
 
 
 @pytest.mark.parametrize(
