@@ -35,9 +35,7 @@ from .synthetic import NONE, Tensor, Tensors, chain
 HERE = Path(__file__).parent
 DEVICE = "cuda"
 REPEATS = 11
-SMALL = (
-    "every_kind or biases or neuron or errors or absorbed or mlp or sweeps or columns or rows"
-)
+SMALL = "every_kind or biases or neuron or errors or absorbed or mlp or sweeps or columns or rows"
 INSTALL = ["pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
 INSTALL += ["-C", "cmake.define.CMAKE_CUDA_FLAGS=-lineinfo"]  # compute-sanitizer then names lines
 REMEDY = {
