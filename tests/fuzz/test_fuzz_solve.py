@@ -196,4 +196,5 @@ def test_sound_problems_are_not_refused():
         rows, neurons = r.integers(1, 25), r.integers(0, 7)
         B = r.integers(-3, 4, (rows, neurons))
         form = FORMS[r.choice(sorted(FORMS))]
-        pc.solve(form(B), 10.0 ** r.uniform(-200, 200, rows))
+        result = pc.solve(form(B), 10.0 ** r.uniform(-200, 200, rows))
+        assert np.isfinite(np.asarray(result.u)).all()

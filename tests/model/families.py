@@ -394,8 +394,3 @@ FLOORS: dict[str, float] = {
     "ViT": 1.0,
     "VoVNet": 1.0,
 }
-
-
-def remark_on(entry: Entry) -> str:
-    """What the table has to say about a model beside its numbers."""
-    return "" if entry.optimum else "random rescaling only, for its size"
