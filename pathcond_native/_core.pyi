@@ -144,7 +144,7 @@ def scale_emulated(
     factors: typing.Annotated[numpy.typing.ArrayLike, numpy.float64],
     allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
     *,
-    descending: bool,
+    late: bool,
 ) -> list[tuple[int, int]]:
     """
     For tests: the kernel of scale_on_device, run on the host.
@@ -235,7 +235,7 @@ def solve_emulated(
     ],
     allocate: collections.abc.Callable[[int, bool], typing.SupportsInt | typing.SupportsIndex],
     *,
-    descending: bool,
+    late: bool,
     method: str,
     linear: bool,
     tolerance: typing.SupportsFloat | typing.SupportsIndex | None,

@@ -105,7 +105,7 @@ def on_played_device(B, g):
     )
     options = {"method": "auto", "linear": True, "tolerance": None, "max_sweeps": None, "u0": []}
     options |= {"max_scale": np.inf, "threads": 1, "callback": None}
-    solution, *_ = _core.solve_emulated(source, allocate, descending=False, **options)
+    solution, *_ = _core.solve_emulated(source, allocate, late=False, **options)
     return solution.u.tobytes()
 
 

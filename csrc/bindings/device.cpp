@@ -136,16 +136,15 @@ std::optional<Solution> solve_on_device(const DeviceSource& source, const Alloca
 }
 
 std::tuple<std::optional<Solution>, std::int64_t, std::int64_t> solve_emulated(
-    const DeviceSource& source, const Allocate& allocate, bool descending,
-    const std::string& method, bool linear, std::optional<double> tolerance,
-    std::optional<std::int64_t> max_sweeps, std::vector<double> u0, double max_scale, int threads,
-    const py::object& callback) {
+    const DeviceSource& source, const Allocate& allocate, bool late, const std::string& method,
+    bool linear, std::optional<double> tolerance, std::optional<std::int64_t> max_sweeps,
+    std::vector<double> u0, double max_scale, int threads, const py::object& callback) {
   const auto options = options_from(method, linear, tolerance, max_sweeps, std::move(u0), max_scale,
                                     threads, callback);
   const auto problem = problem_from(source);
   const py::gil_scoped_release release;
   auto [solution, waits, copied] =
-      cuda::solve_emulated(problem, descending, memory_from(allocate), options);
+      cuda::solve_emulated(problem, late, memory_from(allocate), options);
   return {std::move(solution), waits, copied};
 }
 
@@ -200,12 +199,12 @@ auto scale_on_device(const std::vector<DeviceParameter>& parameters, const Facto
 }
 
 auto scale_emulated(const std::vector<DeviceParameter>& parameters, const Factors& factors,
-                    const Allocate& allocate, bool descending) {
+                    const Allocate& allocate, bool late) {
   const auto list = parameters_from(parameters, factors.size());
   const std::span<const double> numbers(factors.data(), factors.size());
   const auto harmed = [&] {
     const py::gil_scoped_release release;
-    return cuda::scale_parameters_emulated(list, numbers, descending, memory_from(allocate));
+    return cuda::scale_parameters_emulated(list, numbers, late, memory_from(allocate));
   }();
   return in_pairs(harmed);
 }
@@ -240,7 +239,7 @@ void bind_device(py::module_& module) {
              "As solve_panels or solve, for tensors of g, or B and g, on a CUDA device; None where "
              "only the host can solve it.");
   module.def(
-      "solve_emulated", &solve_emulated, "source"_a, "allocate"_a, py::kw_only(), "descending"_a,
+      "solve_emulated", &solve_emulated, "source"_a, "allocate"_a, py::kw_only(), "late"_a,
       "method"_a, "linear"_a, "tolerance"_a, "max_sweeps"_a, "u0"_a, "max_scale"_a, "threads"_a,
       "callback"_a,
       "For tests: the kernels of solve_on_device, run on the host for what is there; also how "
@@ -250,8 +249,7 @@ void bind_device(py::module_& module) {
              "As scale, for contiguous arrays of three axes on a CUDA device: how many entries of "
              "each are not finite, and how many shrank to less than the smallest normal number.");
   module.def("scale_emulated", &scale_emulated, "parameters"_a, "factors"_a, "allocate"_a,
-             py::kw_only(), "descending"_a,
-             "For tests: the kernel of scale_on_device, run on the host.");
+             py::kw_only(), "late"_a, "For tests: the kernel of scale_on_device, run on the host.");
   module.def(
       "cuda_status",
       [](int device) {

@@ -47,7 +47,7 @@ class CurrentDevice {
 class DeviceMachine : public Workspace {
  public:
   DeviceMachine(Memory memory, cudaStream_t stream)
-      : Workspace(std::move(memory), false), stream_(stream) {}
+      : Workspace(std::move(memory)), stream_(stream) {}
   /// The memory is given back: nothing may use it any more, whatever has been thrown.
   ~DeviceMachine() { cudaStreamSynchronize(stream_); }
   DeviceMachine(const DeviceMachine&) = delete;

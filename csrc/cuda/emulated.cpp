@@ -4,17 +4,17 @@
 
 namespace pathcond::cuda {
 
-Emulated solve_emulated(const DeviceProblem& problem, bool descending, const Memory& memory,
+Emulated solve_emulated(const DeviceProblem& problem, bool late, const Memory& memory,
                         const Options& options) {
-  HostMachine machine(memory, descending);
+  HostMachine machine(memory, late);
   auto solution = solve_on(machine, problem, options);
   return {std::move(solution), machine.waits(), machine.copied()};
 }
 
 std::vector<Harmed> scale_parameters_emulated(const std::vector<ScaledParameter>& parameters,
-                                              std::span<const double> factors, bool descending,
+                                              std::span<const double> factors, bool late,
                                               const Memory& memory) {
-  HostMachine machine(memory, descending);
+  HostMachine machine(memory, late);
   return scale_parameters_on(machine, parameters, factors);
 }
 

@@ -2,7 +2,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <iterator>
 #include <map>
@@ -39,9 +38,7 @@ inline std::size_t aligned(std::size_t bytes) {
 /// given back serves again.
 class Pool {
  public:
-  /// `poison`: what is free holds NaN, on the host.
-  Pool(std::function<void*(std::size_t)> allocate, bool poison)
-      : allocate_(std::move(allocate)), poison_(poison) {}
+  explicit Pool(std::function<void*(std::size_t)> allocate) : allocate_(std::move(allocate)) {}
 
   /// Makes sure that so much is free in one piece.
   void expect(std::size_t bytes) {
@@ -62,7 +59,6 @@ class Pool {
   void give_back(void* memory, std::size_t bytes) {
     bytes = aligned(bytes);
     if (bytes == 0) return;
-    if (poison_) std::memset(memory, 0xff, bytes);
     const auto piece = free_.emplace(static_cast<unsigned char*>(memory), bytes).first;
     join_next(piece);
     if (piece != free_.begin()) join_next(std::prev(piece));
@@ -87,7 +83,6 @@ class Pool {
   }
 
   std::function<void*(std::size_t)> allocate_;
-  bool poison_;
   Pieces free_;
 };
 
@@ -96,8 +91,8 @@ class Pool {
 /// has been waited for and nothing has been started since.
 class Workspace {
  public:
-  Workspace(Memory memory, bool poison)
-      : device_(std::move(memory.device), poison), host_(std::move(memory.host), poison) {}
+  explicit Workspace(Memory memory)
+      : device_(std::move(memory.device)), host_(std::move(memory.host)) {}
 
   /// What will be asked for in all, see `Pool`.
   void expect(const Need& need) {

@@ -41,7 +41,7 @@ std::vector<Harmed> scale_parameters(const std::vector<ScaledParameter>& paramet
 
 /// The same kernel on the host, for tests; see `solve_emulated`.
 std::vector<Harmed> scale_parameters_emulated(const std::vector<ScaledParameter>& parameters,
-                                              std::span<const double> factors, bool descending,
+                                              std::span<const double> factors, bool late,
                                               const Memory& memory);
 
 }  // namespace pathcond::cuda

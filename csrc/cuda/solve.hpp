@@ -39,9 +39,9 @@ struct Emulated {
   std::int64_t copied;  ///< bytes between host and device
 };
 
-/// The same kernels on the host, for tests: g lies in the host's memory. `descending`: blocks and
-/// threads run in the reverse order, see `HostLane`, which must not matter.
-Emulated solve_emulated(const DeviceProblem& problem, bool descending, const Memory& memory,
+/// The same kernels on the host, for tests: g lies in the host's memory. When things happen, and in
+/// which order, must not matter: see `HostMachine`.
+Emulated solve_emulated(const DeviceProblem& problem, bool late, const Memory& memory,
                         const Options& options);
 
 }  // namespace pathcond::cuda

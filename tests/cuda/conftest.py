@@ -33,7 +33,7 @@ sys.path[:0] = [str(TESTS), str(TESTS / "model")]
 class Emulation:
     """What the played device was asked for."""
 
-    descending: bool = False
+    late: bool = False
     solved: int = 0
     refused: int = 0
     largest: int = 0
@@ -69,7 +69,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
         dtype = source[1] if len(source) == 3 else source[3][2]
         state.calls.append({"dtype": dtype, "device": device, "stream": stream})
         solution, state.waits, state.copied = _core.solve_emulated(
-            source, allocate, descending=state.descending, **options
+            source, allocate, late=state.late, **options
         )
         state.solved += solution is not None
         state.refused += solution is None
@@ -77,7 +77,7 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
 
     def scale(parameters, factors, allocate, *, device, stream):
         state.launches.append([dtype for _, dtype, *_ in parameters])
-        return _core.scale_emulated(parameters, factors, allocate, descending=state.descending)
+        return _core.scale_emulated(parameters, factors, allocate, late=state.late)
 
     def allocate(self, like, size, device):
         state.largest = max(state.largest, size)

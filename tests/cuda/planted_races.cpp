@@ -1,5 +1,5 @@
-// Kernels with mistakes that only a device would punish: the two orders in which the host plays a
-// device must tell them from a sound one. Prints a line per kernel, its results in either order.
+// Kernels and calls with mistakes that only a device would punish: the two ways in which the host
+// plays a device must tell them from sound ones. Prints a line per mistake, its results either way.
 
 #include <cstdio>
 #include <cstdlib>
@@ -78,19 +78,43 @@ struct ReadAhead {
   }
 };
 
-template <class Kernel>
-void report(const char* name) {
+/// run(machine, result) fills kNumbers.
+template <class Run>
+void report(const char* name, const Run& run) {
   std::printf("%s", name);
-  for (const bool descending : {false, true}) {
+  for (const bool late : {false, true}) {
     std::vector<double> result(kNumbers, 0.0);
     const auto none = [](std::size_t) -> void* { return nullptr; };
-    HostMachine machine({none, none}, descending);
-    machine.launch(4, Kernel{result.data()});
+    HostMachine machine({none, none}, late);
+    run(machine, result.data());
     double sum = 0;
     for (int i = 0; i < kNumbers; ++i) sum += (i + 1) * result[i];
     std::printf(" %.17g", sum);
+    machine.wait();  // what is under way uses the numbers
   }
   std::printf("\n");
+}
+
+template <class Kernel>
+void report(const char* name) {
+  report(name, [](HostMachine& machine, double* result) {
+    machine.launch(4, Kernel{result});
+    machine.wait();
+  });
+}
+
+/// Numbers there and back; what `between` and `after` do, with their source and its copy.
+template <class Between, class After>
+void report_copies(const char* name, const Between& between, const After& after) {
+  report(name, [&](HostMachine& machine, double* result) {
+    static double there[kNumbers];  // on the device
+    static double source[kNumbers];
+    std::iota(source, source + kNumbers, 0.0);
+    machine.upload(there, source, sizeof(source));
+    between(machine, source);
+    machine.download(result, there, sizeof(source));
+    after(machine, source);
+  });
 }
 
 }  // namespace
@@ -101,4 +125,10 @@ int main() {
   report<SamePlace>("same_place");
   report<OtherBlock>("other_block");
   report<ReadAhead>("read_ahead");
+  const auto nothing = [](HostMachine&, double*) {};
+  const auto wait = [](HostMachine& machine, double*) { machine.wait(); };
+  const auto change = [](HostMachine&, double* source) { source[1] = 7; };
+  report_copies("sound_copies", nothing, wait);
+  report_copies("read_too_soon", nothing, nothing);
+  report_copies("written_too_soon", change, wait);
 }

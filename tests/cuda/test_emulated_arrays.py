@@ -139,7 +139,7 @@ def test_permuted_channels_stay_on_the_device(emulated, no_large_copies):
     g = torch.from_numpy(rng.lognormal(0, 1, graph.shape[0]))
     expected = torch.from_numpy(pc.solve(graph, g.numpy(), tol=1e-14).u)
     no_large_copies(600)
-    for emulated.descending in (False, True):
+    for emulated.late in (False, True):
         emulated.on_host = 0
         result = pc.solve(graph, g, tol=1e-14)
         assert emulated.on_host <= 800 * 600 + 2**17 < 8 * 80000, "numbers per neuron"

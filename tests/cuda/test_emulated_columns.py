@@ -41,7 +41,7 @@ def assert_same(B, matrix, g, emulated, **options):
     asked = {"tol": SHARP, **options}
     expected = pc.solve(B, on_host, **asked)
     before, found = emulated.solved, []
-    for emulated.descending in (False, True):
+    for emulated.late in (False, True):
         found.append(pc.solve(matrix, g, **asked))
     assert emulated.solved == before + 2, "recognised"
     assert torch.equal(found[0].u, found[1].u)

@@ -26,8 +26,8 @@ def assert_same(graph, g, emulated, same=SAME, **options):
     on_host = (g.float() if g.dtype == torch.bfloat16 else g).numpy()
     expected = pc.solve(graph, on_host, **options)
     before, found = emulated.solved, {}
-    for emulated.descending in (False, True):
-        found[emulated.descending] = pc.solve(graph, g, **options)
+    for emulated.late in (False, True):
+        found[emulated.late] = pc.solve(graph, g, **options)
     assert emulated.solved == before + 2
     result, reversed_ = found[False], found[True]
     assert torch.equal(result.u, reversed_.u), "the order of blocks and threads must not matter"

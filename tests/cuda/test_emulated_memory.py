@@ -44,7 +44,7 @@ def test_recognised_columns(options, emulated, taken):
     B, g = graph.incidence(), weights(graph, sigma=1).float()
     pc.solve(graph, g, **options)
     by_tensors, _ = taken()
-    for emulated.descending in (False, True):
+    for emulated.late in (False, True):
         pc.solve(as_csc(B), g, **options)
         on_device, on_host = taken()
         assert on_device <= 1.01 * by_tensors
@@ -77,7 +77,7 @@ def test_rows_in_no_order(dtype, options, emulated, taken):
     rows, neurons = B.shape
     g = mild(B, sigma=1).to(dtype)
     expected = pc.solve(B, g.double().numpy(), **options)
-    for emulated.descending in (False, True):
+    for emulated.late in (False, True):
         found = pc.solve(as_csc(B), g, **options)
         on_device, on_host = taken()
         assert on_device <= (16.3 + 2 * g.element_size()) * rows + OF_NEURONS * neurons + BESIDE
@@ -102,7 +102,7 @@ def test_irregular_tensors(options, emulated, taken):
     )
     rows, neurons = graph.shape
     g = torch.from_numpy(rng.lognormal(0, 1, rows))
-    for emulated.descending in (False, True):
+    for emulated.late in (False, True):
         found = pc.solve(graph, g, **options)
         on_device, on_host = taken()
         assert on_device <= (16.3 + 2 * 8) * rows + OF_NEURONS * neurons + BESIDE
@@ -121,7 +121,7 @@ def test_pairs_for_the_host(emulated, taken):
     for B, allocations in ((few, 1), (many, 2)):
         g = mild(B, sigma=0.5)
         expected = pc.solve(B, g.numpy(), tol=SHARP).u
-        for emulated.descending in (False, True):
+        for emulated.late in (False, True):
             found = pc.solve(as_csc(B), g, tol=SHARP)
             assert np.abs(found.u.numpy() - expected).max() <= SAME
             on_device, _ = taken(allocations, allocations)

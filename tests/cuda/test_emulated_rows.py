@@ -59,7 +59,7 @@ def test_rows_of_few_kinds(seed, emulated):
     if seed % 2:
         g[torch.from_numpy(rng.random(rows) < rng.random())] = 0
     g = g.to((torch.float32, torch.float64, torch.bfloat16)[seed % 3])
-    emulated.descending = seed % 4 > 1
+    emulated.late = seed % 4 > 1
     for u0 in (np.zeros(neurons), rng.standard_normal(neurons)):
         options = {"u0": u0, "max_sweeps": 0}
         found = pc.solve(as_csc(B, value=torch.int8), g, **options)

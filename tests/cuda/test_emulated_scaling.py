@@ -59,7 +59,7 @@ def same(a, b):
 def check(state, cases):
     """Scales all cases (tensor, factors) in one launch, in both orders of blocks and threads."""
     wanted = [expected(x, factors) for x, factors in cases]
-    for state.descending in (False, True):
+    for state.late in (False, True):
         state.launches.clear()
         fresh = [torch.empty_like(x).copy_(x) for x, _ in cases]
         plans = [scaling(x, factors) for x, (_, factors) in zip(fresh, cases, strict=True)]
@@ -311,7 +311,7 @@ def test_what_does_not_fit_is_refused():
         for both in ((place, fits), (fits, place)):
             parameter = (x.ctypes.data, dtype, shape, *both)
             with pytest.raises((TypeError, ValueError), match=message):
-                _core.scale_emulated([parameter], factors, lambda *_: 0, descending=False)
+                _core.scale_emulated([parameter], factors, lambda *_: 0, late=False)
     if _core.cuda_status()[0] != "ready":
         parameter = (x.ctypes.data, "float64", (3, 1, 2), fits, fits)
         with pytest.raises(_core.DeviceError):

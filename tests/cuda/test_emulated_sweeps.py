@@ -24,7 +24,7 @@ def assert_same_iterates(graph, g, emulated, same=ROUNDING, **options):
         asked = {"method": "cd", "tol": 0, "max_sweeps": sweeps, **options}
         expected = pc.solve(graph, g.numpy(), **asked)
         before, found = emulated.solved, []
-        for emulated.descending in (False, True):
+        for emulated.late in (False, True):
             found.append(pc.solve(graph, g, **asked))
         assert emulated.solved == before + 2
         assert torch.equal(found[0].u, found[1].u)
@@ -84,7 +84,7 @@ def test_level_sweeps_with_their_coarse_steps(problem, seed, emulated, monkeypat
     for sweeps in range(1, 9):
         expected = pc.solve(graph, g.numpy(), max_sweeps=sweeps)
         found = []
-        for emulated.descending in (False, True):
+        for emulated.late in (False, True):
             found.append(pc.solve(graph, g, max_sweeps=sweeps))
         assert torch.equal(found[0].u, found[1].u)
         assert np.abs(found[0].u.numpy() - expected.u).max() <= ROUNDING
