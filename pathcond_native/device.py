@@ -93,7 +93,14 @@ def product_on_device(
     return v
 
 
-_status = cache(_core.cuda_status)
+_known_status = cache(_core.cuda_status)
+
+
+def _status(device: int) -> tuple[str, str]:
+    state = _known_status(device)
+    if state[0] == "failed":  # which may pass
+        _known_status.cache_clear()
+    return state
 
 
 def solve_on_device(

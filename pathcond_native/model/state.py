@@ -24,6 +24,7 @@ _NOTHING = object()
 
 def same_bits(a: Tensor, b: Tensor) -> bool:
     """Whether two strided tensors of one dtype hold the same bits: -0 is not 0, NaN may be NaN."""
+    a, b = (x.resolve_conj().resolve_neg() for x in (a, b))
     if a.is_complex():
         a, b = torch.view_as_real(a), torch.view_as_real(b)
     if a.is_floating_point():

@@ -4,7 +4,7 @@ import sys
 import types
 import weakref
 from collections.abc import Callable
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,6 +13,8 @@ import pytest
 import scipy.sparse as sp
 import torch
 from torch import nn
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from pathcond_native import (
     DeviceMemoryError,
@@ -49,7 +51,7 @@ class Emulation:
     waits: int = 0
     """How often the host waited in the last solve."""
     copied: int = 0
-    """Bytes between host and device in the last solve."""
+    """Bytes between host and device, of all solves; all that scaling has allocated for that."""
     allocations: list[bool] = field(default_factory=list)
     """Pieces of memory, whether on the device."""
     pieces: list[weakref.ref] = field(default_factory=list)
@@ -68,16 +70,20 @@ def _play(monkeypatch, on_device: Callable[[object], bool]) -> Emulation:
     def solve(source, allocate, *, device, stream, **options):
         dtype = source[1] if len(source) == 3 else source[3][2]
         state.calls.append({"dtype": dtype, "device": device, "stream": stream})
-        solution, state.waits, state.copied = _core.solve_emulated(
+        solution, state.waits, copied = _core.solve_emulated(
             source, allocate, late=state.late, **options
         )
+        state.copied += copied
         state.solved += solution is not None
         state.refused += solution is None
         return solution
 
     def scale(parameters, factors, allocate, *, device, stream):
         state.launches.append([dtype for _, dtype, *_ in parameters])
-        return _core.scale_emulated(parameters, factors, allocate, late=state.late)
+        before = state.on_host
+        harmed = _core.scale_emulated(parameters, factors, allocate, late=state.late)
+        state.copied += state.on_host - before
+        return harmed
 
     def allocate(self, like, size, device):
         state.largest = max(state.largest, size)
@@ -115,33 +121,62 @@ def play(monkeypatch):
     return lambda on_device: _play(monkeypatch, on_device)
 
 
+class OneDevice(TorchDispatchMode):
+    """No operator of torch may have many real numbers of one device, and others on another."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+
+    def __torch_dispatch__(self, operator, types, args=(), kwargs=None):
+        result = operator(*args, **(kwargs or {}))
+        tensors = [x for x in tree_leaves((args, kwargs, result)) if isinstance(x, torch.Tensor)]
+        if len({x.device.type for x in tensors}) > 1:
+            for x in tensors:
+                few(x, self.most, f"{operator} across devices")
+        return result
+
+
+def names_host(*arguments):
+    return any(isinstance(x, str) and x == "cpu" for x in arguments)
+
+
+def few(array, most, what):
+    if isinstance(array, torch.Tensor):
+        real, size = array.is_floating_point(), array.numel()
+    else:
+        real, size = array.dtype.kind == "f", array.size
+    if real and size > most:
+        raise AssertionError(f"{what}: {size} entries")
+
+
 @pytest.fixture
 def no_large_copies(monkeypatch):
-    """Called with a number: from then on no more real entries of a tensor may come to the host."""
+    """Called with a number: from then on no more real entries of a tensor may come to the host.
 
-    def forbid(most):
-        def guarded(name):
-            original = getattr(torch.Tensor, name)
+    Where the host plays the device, only calls that name the host tell its tensors from others.
+    """
+    with ExitStack() as stack:
 
-            def method(self, *args, **kwargs):
-                if self.is_floating_point() and self.numel() > most:
-                    raise AssertionError(f"{name} of {self.numel()} entries")
-                return original(self, *args, **kwargs)
+        def forbid(most):
+            def guarded(owner, name, to_host=lambda *_, **__: True):
+                original = getattr(owner, name)
 
-            monkeypatch.setattr(torch.Tensor, name, method)
+                def function(x, *args, **kwargs):
+                    if isinstance(x, torch.Tensor | np.ndarray) and to_host(x, *args, **kwargs):
+                        few(x, most, name)
+                    return original(x, *args, **kwargs)
 
-        for name in ("cpu", "numpy", "tolist", "__array__"):
-            guarded(name)
-        original = torch.from_numpy
+                monkeypatch.setattr(owner, name, function)
 
-        def from_numpy(array):
-            if array.dtype.kind == "f" and array.size > most:
-                raise AssertionError(f"from_numpy of {array.size} entries")
-            return original(array)
+            for name in ("cpu", "numpy", "tolist", "__array__"):
+                guarded(torch.Tensor, name)
+            guarded(torch.Tensor, "to", lambda _, *to, **named: names_host(*to, *named.values()))
+            for name in ("from_numpy", "tensor", "as_tensor", "asarray"):
+                guarded(torch, name)
+            stack.enter_context(OneDevice(most))
 
-        monkeypatch.setattr(torch, "from_numpy", from_numpy)
-
-    return forbid
+        yield forbid
 
 
 class FakeCuPy(types.ModuleType):

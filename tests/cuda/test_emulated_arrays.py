@@ -1,9 +1,12 @@
 """Arrays in and out, errors and memory of the device path, the device played by the host."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
 from test_model_panels import Tensors, ids, layered
+from torch import nn
 
 import pathcond_native as pc
 from pathcond_native import _core, device, device_arrays, solver, structured
@@ -178,6 +181,40 @@ def test_weights_too_far_apart_for_tensors(emulated):
     assert found.objective == pytest.approx(expected.objective, rel=1e-12)
 
 
+def negated(x):
+    """x, whose memory holds -x."""
+    y = torch.complex(torch.zeros_like(x), -x).conj().imag
+    assert y.is_neg() and torch.equal(y, x)
+    return y
+
+
+def test_numbers_that_are_stored_negated(emulated, model):
+    graph = some_graph()
+    g = some_weights(graph)
+    B = torch.from_numpy(graph.incidence().toarray()).double()
+    expected = pc.solve(graph, g.numpy()).u
+    for problem, weights in (
+        (graph, negated(g)),
+        (graph, [negated(x) for x in by_tensor(graph, g)]),
+        (B, negated(g)),
+        (negated(B), g),
+    ):
+        assert np.abs(pc.solve(problem, weights).u.numpy() - expected).max() <= 1e-10
+    assert emulated.solved == 4 and emulated.refused == 0
+
+    plain = pc.rescale(model, EXAMPLE)
+    model[2].weight = nn.Parameter(negated(model[2].weight.detach()))
+    pc.rescale_(model, EXAMPLE)
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
+
+
+def test_a_device_that_fails_is_asked_again(monkeypatch):
+    answers = iter([("failed", "busy"), ("ready", "a device")])
+    monkeypatch.setattr(device, "_known_status", cache(lambda _: next(answers)))
+    assert [device.reason_against(0) for _ in range(3)] == ["CUDA: failed, busy", None, None]
+
+
 def test_a_device_that_cannot_be_used_is_said(monkeypatch):
     graph = some_graph()
     g = some_weights(graph)
@@ -248,11 +285,35 @@ def test_no_large_copy_in_rescale(options, emulated, no_large_copies, model):
     graph = pc.trace(model, EXAMPLE)
     _ = graph.panels
     no_large_copies(LONGEST_AXIS)
+    emulated.copied = 0
     report = pc.rescale_(model, EXAMPLE, graph=graph, **options)
     assert emulated.solved > played and emulated.refused == 0
     assert report.gradient_norm <= 1e-12 or options
+    assert emulated.copied < 4 * sum(x.numel() for x in model.parameters()) / 2
     for a, b in zip(model.parameters(), expected.parameters(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_large_copies_are_seen(no_large_copies):
+    few, many = torch.ones(10), torch.ones(11)
+    copies = {
+        "cpu": lambda x: x.cpu(),
+        "to": lambda x: x.to("cpu", torch.float64),
+        "to a device by name": lambda x: x.to(device="cpu"),
+        "numpy": lambda x: x.numpy(),
+        "numpy.asarray": np.asarray,
+        "tolist": lambda x: x.tolist(),
+        "as_tensor": lambda x: torch.as_tensor(x, device="cpu"),
+        "across devices": lambda x: x.to("meta"),
+        "into a tensor elsewhere": lambda x: torch.empty_like(x, device="meta").copy_(x),
+    }
+    no_large_copies(10)
+    for name, copy in copies.items():
+        copy(few)
+        copy(many.long())
+        with pytest.raises(AssertionError, match="11 entries"):
+            copy(many)
+            pytest.fail(name)
 
 
 def test_rescaling_on_a_device_is_that_on_the_host(play, model):

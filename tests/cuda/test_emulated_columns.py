@@ -46,6 +46,7 @@ def assert_same(B, matrix, g, emulated, **options):
     assert emulated.solved == before + 2, "recognised"
     assert torch.equal(found[0].u, found[1].u)
     assert np.abs(found[0].u.numpy() - expected.u).max(initial=0) <= SAME
+    assert (found[0].status, found[0].sweeps) == (expected.status, expected.sweeps)
     assert (found[0].rows, found[0].merged_rows) == (expected.rows, expected.merged_rows)
     assert np.array_equal(found[0].frozen.numpy(), expected.frozen)
     np.testing.assert_allclose(found[0].v.numpy(), B @ found[0].u.numpy(), atol=1e-12)

@@ -196,6 +196,7 @@ def test_the_point_stays_on_the_device_between_sweeps(method, emulated):
     g = weights(graph, sigma=4)
     copied = []
     for sweeps in (4, 10):
+        emulated.copied = 0
         result = pc.solve(graph, g, method=method, tol=0, max_sweeps=sweeps)
         assert result.sweeps == sweeps
         copied.append(emulated.copied)

@@ -44,8 +44,8 @@ def assert_same(graph, g, **options):
     assert result.u.is_cuda and result.frozen.is_cuda
     assert torch.equal(result.u, pc.solve(graph, there, **options).u), "deterministic"
     assert torch.equal(there.cpu(), g), "g is not changed"
-    assert result.status == expected.status and result.rows == expected.rows
-    assert result.merged_rows == expected.merged_rows
+    assert (result.status, result.sweeps) == (expected.status, expected.sweeps)
+    assert (result.rows, result.merged_rows) == (expected.rows, expected.merged_rows)
     sharp = [pc.solve(graph, x, tol=SHARP, **options) for x in (there, on_host)]
     assert np.abs(sharp[0].u.cpu().numpy() - sharp[1].u).max(initial=0) <= SAME
     return result
@@ -89,9 +89,7 @@ def test_sweeps_one_by_one(name):
 def test_sweeps_over_many_levels():
     graph = chain(50)
     g = weights(graph, sigma=1.5)
-    found, expected = pc.solve(graph, g.cuda()), pc.solve(graph, g.numpy())
-    assert found.sweeps == expected.sweeps and found.status == expected.status
-    assert np.abs(found.u.cpu().numpy() - expected.u).max() <= 1e-8
+    assert_same(graph, g)
 
 
 @pytest.mark.parametrize("name", ["biases", "kernels of nine taps", "flattened positions"])
@@ -101,7 +99,9 @@ def test_columns_of_a_matrix(name):
     found = pc.solve(B.cuda(), g.cuda(), tol=SHARP)
     assert np.abs(found.u.cpu().numpy() - pc.solve(B, g, tol=SHARP).u.numpy()).max() <= SAME
     assert found.v.is_cuda
-    torch.testing.assert_close(found.v.cpu(), pc.solve(graph, g, tol=SHARP).v, atol=1e-9, rtol=0)
+    torch.testing.assert_close(
+        found.v.cpu(), pc.solve(graph, g, tol=SHARP).v, atol=2 * SAME, rtol=0
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
@@ -121,6 +121,7 @@ def test_rows_in_no_order(dtype):
         on_host = pc.solve(B, g.double().numpy(), tol=SHARP)
         assert torch.equal(found.u, pc.solve(*there, tol=SHARP).u), "deterministic"
         assert (found.rows, found.merged_rows) == (on_host.rows, on_host.merged_rows)
+        assert (found.status, found.sweeps) == (on_host.status, on_host.sweeps)
         assert np.abs(found.u.cpu().numpy() - on_host.u).max() <= SAME
 
 

@@ -330,3 +330,19 @@ def test_scales_come_back_as_tensors():
     model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 3))
     report = rescale_(model, torch.randn(1, 3, 8, 8))
     assert isinstance(report.result.u, torch.Tensor)
+
+
+def test_tensors_that_are_views_of_conjugates():
+    """Memory holds the negative of the parameter, and the conjugate of the buffer."""
+    model, x = mlp(3, 5, 2), torch.randn(4, 3)
+    plain = copy.deepcopy(model)
+    rescale_(plain, x)
+    weight = model[0].weight.detach()
+    model[0].weight = nn.Parameter(torch.complex(weight, -weight).conj().imag)
+    model.register_buffer("phases", torch.randn(3, dtype=torch.cfloat).conj())
+    assert model[0].weight.is_neg() and model.phases.is_conj()
+    before = model.phases.clone()
+    assert rescale_(model, x).neurons == 5
+    assert model[0].weight.is_neg() and torch.equal(model.phases, before)
+    for a, b in zip(model.parameters(), plain.parameters(), strict=True):
+        assert torch.equal(a, b)
