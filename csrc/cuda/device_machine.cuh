@@ -66,8 +66,10 @@ class DeviceMachine : public Workspace {
   template <class Kernel>
   void launch(std::int64_t blocks, const Kernel& kernel) const {
     if (blocks == 0) return;
-    run_kernel<<<grid(blocks), kThreads, 0, stream_>>>(kernel);
-    check(cudaGetLastError(), "launching a kernel");
+    void* arguments[] = {const_cast<Kernel*>(&kernel)};
+    check(cudaLaunchKernel(&run_kernel<Kernel>, dim3(grid(blocks)), dim3(kThreads), arguments, 0,
+                           stream_),
+          "launching a kernel");
   }
 
   /// See `HostMachine::Recording`. From the second run on the launches are one graph: building it

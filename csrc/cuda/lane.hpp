@@ -15,7 +15,10 @@
 /// machine.
 namespace pathcond::cuda {
 
-inline constexpr int kThreads = 256;  ///< of a block
+#ifndef PATHCOND_THREADS_OF_A_BLOCK
+#define PATHCOND_THREADS_OF_A_BLOCK 256
+#endif
+inline constexpr int kThreads = PATHCOND_THREADS_OF_A_BLOCK;  ///< of a block
 
 /// A block of threads on the host. Within a step one thread after the other does all its work. To
 /// show that no thread waits for another nor needs what it has read to be the latest, they can also
@@ -108,7 +111,8 @@ PATHCOND_KERNEL void running_sums(const Lane& lane, T (&sums)[2][kThreads]) {
     lane.for_each(kThreads, [&](int t) {
       sums[1 - from][t] = static_cast<T>(sums[from][t] + (t < step ? T{} : sums[from][t - step]));
     });
-  static_assert(kThreads == 1 << 8, "after an even number of steps they are where they were");
+  static_assert(kThreads == 1 << 8 || kThreads == 1 << 6,
+                "after an even number of steps they are where they were");
 }
 
 }  // namespace pathcond::cuda

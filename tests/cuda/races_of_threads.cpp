@@ -1,6 +1,7 @@
 // Kernels with `DeviceLane` itself, for ThreadSanitizer: it sees whatever no barrier orders, in
 // whatever order the threads of a block come, reads outside of the lane's steps too. Arguments
-// name what runs; prints of each whether all threads have met the same barriers.
+// name what runs; prints of each whether all threads have met the same barriers. Whole solves are
+// in `test_device_on_host.py`.
 
 #include <cmath>
 #include <cstdio>
@@ -9,10 +10,10 @@
 #include <string_view>
 
 #include "core/coarse.hpp"
+#include "cuda/device_machine.cuh"
 #include "cuda/scale_parameters_on.hpp"
 #include "cuda/sort_rows.hpp"
 #include "cuda/sweep_steps.hpp"
-#include "threads_of_a_block.hpp"
 
 using namespace pathcond;
 using namespace pathcond::cuda;
@@ -50,6 +51,12 @@ struct Parting {
   }
 };
 
+template <class Kernel>
+void run(DeviceMachine& machine, const Kernel& kernel) {
+  machine.launch(2, kernel);
+  machine.wait();
+}
+
 /// The factors of a matrix in which every other pivot is 0, and a coarse step.
 struct Coarse {
   struct Shared {};
@@ -64,7 +71,7 @@ struct Coarse {
   }
 };
 
-void run_coarse(ThreadsMachine& machine) {
+void run_coarse(DeviceMachine& machine) {
   constexpr int n = 12;
   CoarseShape::Links links;
   for (int a = 0; a < n; ++a)
@@ -84,10 +91,11 @@ void run_coarse(ThreadsMachine& machine) {
   machine.launch(
       1, Coarse{shape.tables(), problem.weights(),
                 CoarseRoom::in(room.data(), n, shape.links(), shape.entries()), diagonal.data()});
+  machine.wait();
 }
 
 /// Steps of neurons of one group, each of which has rows of its own.
-void run_sweep(ThreadsMachine& machine) {
+void run_sweep(DeviceMachine& machine) {
   std::vector<double> numbers(9 * kNumbers, 1.0), half;
   auto take = [&, k = 0]() mutable { return numbers.data() + k++ * kNumbers; };
   std::vector<std::int32_t> order(kNumbers), group(kNumbers), ptr(2);
@@ -103,10 +111,11 @@ void run_sweep(ThreadsMachine& machine) {
   progress.total += std::accumulate(leave_only, leave_only + kNumbers, 0.0);
   machine.launch(1, LevelStepKernel{all, order.data(), kNumbers, 0});
   machine.launch(1, TurnsKernel{all, {}, order.data(), kNumbers, 1});
+  machine.wait();
   if (progress.steps != 2) std::printf("no steps\n");
 }
 
-void run_sort(ThreadsMachine& machine) {
+void run_sort(DeviceMachine& machine) {
   constexpr std::int64_t n = 5000, neurons = 100;
   std::vector<Ends> ends(2 * n);
   std::vector<float> g(2 * n, 1.0f);
@@ -117,9 +126,10 @@ void run_sort(ThreadsMachine& machine) {
       machine, g.data(), n, n, neurons,
       SortMemory<float>{
           {ends.data(), ends.data() + n}, {g.data(), g.data() + n}, counts.data(), room.data()});
+  machine.wait();
 }
 
-void run_scale(ThreadsMachine& machine) {
+void run_scale(DeviceMachine& machine) {
   std::vector<float> x(9000, 1.0f);
   const std::vector<double> factors(110, 1.5);
   scale_parameters_on(
@@ -130,17 +140,25 @@ void run_scale(ThreadsMachine& machine) {
 
 int main(int count, char** arguments) {
   std::vector<double> result(kNumbers);
-  const std::map<std::string_view, std::function<void(ThreadsMachine&)>> kernels{
-      {"barrier", [&](auto& machine) { machine.launch(2, ReadOutside<true>{result.data()}); }},
-      {"no_barrier", [&](auto& machine) { machine.launch(2, ReadOutside<false>{result.data()}); }},
-      {"parting", [](auto& machine) { machine.launch(2, Parting{}); }},
+  const std::map<std::string_view, std::function<void(DeviceMachine&)>> kernels{
+      {"barrier", [&](auto& machine) { run(machine, ReadOutside<true>{result.data()}); }},
+      {"no_barrier", [&](auto& machine) { run(machine, ReadOutside<false>{result.data()}); }},
+      {"parting", [](auto& machine) { run(machine, Parting{}); }},
       {"coarse", run_coarse},
       {"sweep", run_sweep},
       {"sort", run_sort},
       {"scale", run_scale}};
   for (int k = 1; k < count; ++k) {
-    ThreadsMachine machine;
-    kernels.at(arguments[k])(machine);
-    std::printf("%s\n", machine.together ? "together" : "parted");
+    std::vector<std::vector<std::int64_t>> memory;
+    const auto allocate = [&](std::size_t bytes) -> void* {
+      return memory.emplace_back(bytes / sizeof(std::int64_t) + 1).data();
+    };
+    DeviceMachine machine({allocate, allocate}, nullptr);
+    try {
+      kernels.at(arguments[k])(machine);
+      std::printf("together\n");
+    } catch (const DeviceError&) {
+      std::printf("parted\n");
+    }
   }
 }

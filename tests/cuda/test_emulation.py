@@ -65,7 +65,8 @@ def test_planted_races_are_seen(tmp_path):
 def test_threads_meet_at_barriers(tmp_path):
     """ThreadSanitizer sees what threads of a block do that no barrier orders."""
     objects, program = tmp_path / "turns.o", tmp_path / "races"
-    compile_with("-c", HERE / "turns.cpp", "-o", objects)
+    include = [f"-I{HERE}", f"-I{HERE / 'runtime'}"]
+    compile_with(*include, "-c", HERE / "runtime" / "turns.cpp", "-o", objects)
     empty = tmp_path / "empty.cpp"
     empty.write_text("int main() {}")
     try:
@@ -73,8 +74,8 @@ def test_threads_meet_at_barriers(tmp_path):
     except subprocess.CalledProcessError:
         pytest.skip("no ThreadSanitizer")
     core = [SOURCES / "core" / name for name in ("coarse.cpp", "sparse_factor.cpp")]
-    races = HERE / "races_of_threads.cpp"
-    compile_with("-fsanitize=thread", races, *core, objects, "-o", program)
+    own = [HERE / "races_of_threads.cpp", HERE / "runtime" / "runtime.cpp"]
+    compile_with("-fsanitize=thread", *include, *own, *core, objects, "-o", program)
 
     def seen(*names):
         done = subprocess.run([program, *names], capture_output=True, text=True)

@@ -1,4 +1,7 @@
-// See `threads_of_a_block.hpp`.
+// Threads of a block, in turn on one thread of the host: to ThreadSanitizer they are threads that
+// nothing but barriers orders. Compiled without the sanitizer.
+
+#include "runtime/turns.hpp"
 
 #include <sanitizer/tsan_interface.h>
 #include <ucontext.h>
@@ -8,15 +11,14 @@
 #include <functional>
 #include <memory>
 
-struct Index {
-  unsigned x;
-};
-extern Index threadIdx, blockIdx;
+#include "cuda/lane.hpp"
+#include "runtime/cuda_runtime.h"
+
 Index threadIdx, blockIdx;
 
 namespace {
 
-constexpr unsigned kThreads = 256, kStack = 1 << 18;
+constexpr unsigned kThreads = pathcond::cuda::kThreads, kStack = 1 << 18;
 
 struct Thread {
   ucontext_t context;
@@ -56,7 +58,6 @@ void live() {
 }
 
 void begin() {
-  host.known = __tsan_get_current_fiber();
   for (Thread& t : thread) {
     t.stack = std::make_unique<char[]>(kStack);
     t.known = __tsan_create_fiber(0);
@@ -78,7 +79,8 @@ void __syncthreads() {
 }
 
 bool run_block(const std::function<void()>& all) {
-  if (!host.known) begin();
+  if (!thread[0].known) begin();
+  host.known = __tsan_get_current_fiber();
   for (Thread& t : thread) t.barriers = 0;
   work = &all;
   ++block;
