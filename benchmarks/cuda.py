@@ -1,9 +1,10 @@
 """``python -m benchmarks.cuda``: everything that needs a CUDA device, in one command.
 
-Installs the package again where it was built without CUDA and nvcc is there; runs the tests marked
-``cuda``, again under compute-sanitizer (memcheck, racecheck, synccheck) where that is installed,
-measures, and writes ``results/cuda.json`` with the device's name and the date. Nothing is written
-unless all tests pass. Without a device it says so and does nothing.
+On a fresh clone, with a torch that sees the device and nvcc: builds and installs the package; runs
+the tests marked ``cuda``, again under compute-sanitizer (memcheck, racecheck, synccheck) where that
+is installed, which first has to report bugs planted in kernels; measures. All goes to
+``results/cuda.json`` as it is found, with the device's name and the date, failures too; the exit
+status tells of them. Without a device it says so and does nothing.
 """
 
 from __future__ import annotations
@@ -13,95 +14,80 @@ import json
 import os
 import shlex
 import shutil
-import statistics
 import subprocess
 import sys
-import time
-from collections.abc import Callable
-from importlib.metadata import version
+import tempfile
+import traceback
+from collections.abc import Callable, Iterable
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any
 
-import numpy as np
-from scipy.sparse import csc_array
-
-import pathcond_native as pc
-from pathcond_native import _core
-from pathcond_native.device_scaling import scale_on_device, scaling
-
-from .residual import resnet50
-from .synthetic import NONE, Tensor, Tensors, chain
+# Nothing but Python's own: the rest may have to be installed first.
 
 HERE = Path(__file__).parent
-DEVICE = "cuda"
-REPEATS = 11
+ROOT = HERE.parent
+RESULTS = HERE / "results" / "cuda.json"
 SMALL = "every_kind or biases or neuron or errors or absorbed or mlp or sweeps or columns or rows"
-INSTALL = ["pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
+INSTALL = ["-m", "pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
 INSTALL += ["-C", "cmake.define.CMAKE_CUDA_FLAGS=-lineinfo"]  # compute-sanitizer then names lines
-REMEDY = {
-    "not built": "nvcc is neither in PATH nor in $CUDA_HOME/bin; once it is, run this again, or "
+WITHOUT_INDEX = ["--no-build-isolation", "--no-deps"]
+MISSING = ("not installed", "not built")
+REMEDY = (
+    "nvcc is neither in PATH nor in $CUDA_HOME/bin; once it is, run this again, or python "
     + shlex.join(INSTALL)
-}
+)
 SANITIZERS = {
     # torch asks the driver for more than it has, and copes; all that our calls return is checked.
     "memcheck": ["--report-api-errors", "no"],
     "racecheck": [],
     "synccheck": [],
 }
+PLANTED = ("memcheck", "racecheck")
+"""Tools for which `tests/cuda/planted.cu` has a bug."""
+REPORTED = 9
+"""Exit status of compute-sanitizer where it has reported something."""
 OURS = ["--kernel-regex", "kns=run_kernel"]
 """All kernels of this package, none of torch's."""
 Facts = dict[str, Any]
 
-if TYPE_CHECKING:
-    from torch import nn
-
 
 def main(*, build: bool = True) -> int:
-    """Build if that is wanting, test, measure, write; the exit status of the build or the tests."""
-    state, detail = _core.cuda_status()
-    import torch
-
-    if build and state == "not built" and torch.cuda.is_available() and (nvcc := tool("nvcc")):
+    """Build if that is wanting, test, measure; the exit status."""
+    try:
+        import torch
+    except ImportError:
+        print("PyTorch is not installed; nothing done.")
+        return 1
+    state, detail = status()
+    if build and state in MISSING and torch.cuda.is_available() and (nvcc := tool("nvcc")):
         return built(nvcc)
     if state == "ready" and not torch.cuda.is_available():
         state, detail = "torch sees none", f"torch {torch.__version__}"
     if state != "ready":
-        reason = ": ".join(filter(None, (state, detail or REMEDY.get(state))))
+        reason = ": ".join(filter(None, (state, detail or (REMEDY if state in MISSING else ""))))
         print(f"No CUDA device to run on ({reason}); nothing done.")
         return 0
-    tests, failed = checked()
-    if failed:
-        return 1
     facts: Facts = {
         "device": torch.cuda.get_device_name(),
         "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "versions": {
-            "pathcond-native": version("pathcond-native"),
+            "pathcond-native": import_module("pathcond_native").__version__,
             "torch": torch.__version__,
             "torch's CUDA": torch.version.cuda,
             "python": sys.version.split()[0],
         },
-        "tests": tests,
-        "copy_bytes_per_second": (bandwidth := copy_bandwidth()),
-        "merge": [
-            {"kind": kind, **merge(build(), dtype, bandwidth)}
-            for kind, build in KINDS.items()
-            for dtype in ("float32", "float64")
-        ],
-        "columns": columns(layers(640, 5, (3, 3)).incidence(), bandwidth),
-        "shuffled rows": columns(shuffled(layers(640, 5, (3, 3)).incidence()), bandwidth),
-        "scaling": [
-            {"kind": kind, **scaled(build(), dtype, bandwidth)}
-            for kind, build in KINDS.items()
-            for dtype in ("float32", "bfloat16")
-        ],
-        "levels": [levels(chain(256, 51), method) for method in ("auto", "cd")],
-        "resnet50": rescaling(resnet50(), (1, 3, 224, 224)),
     }
-    text = json.dumps(facts, indent=2) + "\n"
-    (HERE / "results" / "cuda.json").write_text(text, encoding="utf-8")
-    print(text)
-    return 0
+    return recorded(facts, checks(), measurements)
+
+
+def status() -> tuple[str, str]:
+    """What stands between this installation and a device."""
+    try:
+        from pathcond_native import _core
+    except ImportError:
+        return "not installed", ""
+    return _core.cuda_status()
 
 
 def tool(name: str) -> str | None:
@@ -112,230 +98,111 @@ def tool(name: str) -> str | None:
 
 def built(nvcc: str) -> int:
     """Installs with the backend, then does all else in a new process; its exit status."""
+
+    def python(*arguments: str) -> int:
+        environment = {**os.environ, "CUDACXX": nvcc}
+        command = [sys.executable, *arguments]
+        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
+
+    if failed := python(*INSTALL):
+        print("Once more, with what is installed already:", *WITHOUT_INDEX)
+        failed = python(*INSTALL, *WITHOUT_INDEX)
     again = "import sys; from benchmarks.cuda import main; sys.exit(main(build=False))"
-    for arguments in (["-m", *INSTALL], ["-c", again]):
-        done = subprocess.run(
-            [sys.executable, *arguments],
-            cwd=HERE.parent,
-            env={**os.environ, "CUDACXX": nvcc},
-            check=False,
-        )
-        if done.returncode != 0:
-            return done.returncode
-    return 0
+    return failed or python("-c", again)
 
 
-def checked() -> tuple[Facts, bool]:
-    """What became of the tests, plain and under compute-sanitizer, and whether any failed."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
-    runs = {"plain": pytest}
-    sanitizer = tool("compute-sanitizer")
-    for name, options in SANITIZERS.items():
-        if sanitizer:
-            command = [sanitizer, "--tool", name, "--error-exitcode", "9", *options, *OURS]
-            runs[name] = [*command, *pytest, "-k", SMALL]
-    found: Facts = {} if sanitizer else {"compute-sanitizer": "not found"}
-    failed = False
+def measurements() -> dict[str, Callable[[], Facts]]:
+    return import_module("benchmarks.cuda_measurements").measurements()
+
+
+class CheckError(Exception):
+    """What was run failed, or reported nothing where it had to."""
+
+
+def checks() -> Iterable[tuple[str, Callable[[], str]]]:
+    """The tests, plain and under compute-sanitizer, and what that has to report."""
+    yield "plain", lambda: tested([], os.environ)
+    sanitizer, nvcc = tool("compute-sanitizer"), tool("nvcc")
+    if sanitizer is None:
+        return
     # Every piece of memory an allocation of its own, so that none hides behind another.
     alone = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    for name, command in runs.items():
-        done = subprocess.run(
-            command,
-            cwd=HERE.parent,
-            env=os.environ if name == "plain" else alone,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-        lines = done.stdout.strip().splitlines()
-        found[name] = next((x for x in reversed(lines) if " passed" in x or " failed" in x), "")
-        print(name, found[name], flush=True)
-        # All may have been skipped.
-        if done.returncode != 0 or " passed" not in found[name]:
-            failed = True
-            print(done.stdout, done.stderr, sep="\n", file=sys.stderr)
-    return found, failed
+    for name, options in SANITIZERS.items():
+        command = [sanitizer, "--tool", name, "--error-exitcode", str(REPORTED), *options, *OURS]
+        if nvcc is not None and name in PLANTED:
+            yield f"{name} of planted bugs", lambda c=command, n=name: reported(c, n, nvcc)
+        yield name, lambda c=command: tested(c, alone)
 
 
-def seconds(run: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> float:
-    """Median wall time, the device being idle before and after."""
-    import torch
-
-    run()
-    times = []
-    for _ in range(REPEATS):
-        before()
-        torch.cuda.synchronize()
-        start = time.perf_counter()
-        run()
-        torch.cuda.synchronize()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
+def tested(command: list[str], environment: Any) -> str:
+    """The closing line of the tests, which some command runs."""
+    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
+    if command:
+        pytest += ["-k", SMALL]
+    done = run([*command, *pytest], env=environment)
+    lines = [x for x in done.stdout.splitlines() if " passed" in x or " failed" in x]
+    # All may have been skipped.
+    if done.returncode != 0 or not lines or " passed" not in lines[-1]:
+        raise CheckError(f"{done.stdout}\n{done.stderr}")
+    return lines[-1]
 
 
-def copy_bandwidth(numbers: int = 1 << 28) -> float:
-    """Bytes read and written per second by a copy from device to device."""
-    import torch
-
-    source = torch.ones(numbers, dtype=torch.float32, device=DEVICE)
-    target = torch.empty_like(source)
-    return 2 * source.nbytes / seconds(lambda: target.copy_(source))
-
-
-def layers(width: int, depth: int, taps: tuple[int, ...]) -> Tensors:
-    """A chain of layers; the first reads and the last writes 100 channels."""
-    sides = [
-        NONE if k in (0, depth) else np.arange((k - 1) * width, k * width, dtype=np.int32)
-        for k in range(depth + 1)
-    ]
-    tensors = []
-    for k in range(depth):
-        entered, left = sides[k + 1], sides[k]
-        shape = (width if len(entered) > 1 else 100, width if len(left) > 1 else 100, *taps)
-        trailing = (1,) * len(taps)
-        tensors.append(
-            Tensor(shape, entered.reshape(-1, 1, *trailing), left.reshape(-1, *trailing))
-        )
-    return Tensors(tensors, (depth - 1) * width)
+def reported(command: list[str], bug: str, nvcc: str) -> str:
+    """Whether compute-sanitizer reports a bug planted in a kernel, and nothing of a sound one."""
+    with tempfile.TemporaryDirectory() as folder:
+        program = str(Path(folder) / "planted")
+        compiled = run([*compile_planted(nvcc), "-arch=native", "-lineinfo", "-o", program])
+        if compiled.returncode != 0:
+            raise CheckError(compiled.stderr)
+        for name, expected in (("sound", 0), (bug, REPORTED)):
+            done = run([*command, program, name])
+            if done.returncode != expected:
+                raise CheckError(f"{name}: expected exit status {expected}\n{done.stdout}")
+    return "reported"
 
 
-KINDS: dict[str, Callable[[], Tensors]] = {
-    "linear": lambda: layers(5800, 5, ()),
-    "3 x 3": lambda: layers(1935, 5, (3, 3)),
-    "7 x 7": lambda: layers(830, 5, (7, 7)),
-}
+def compile_planted(nvcc: str) -> list[str]:
+    include = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc' / 'include'}"]
+    source = str(ROOT / "tests" / "cuda" / "planted.cu")
+    return [nvcc, "-std=c++20", "--expt-relaxed-constexpr", *include, source]
 
 
-def merge(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
-    """Time to merge a network's weights, beside that in which the device copies as many bytes."""
-    import torch
-
-    _ = graph.panels
-    g = torch.rand(graph.shape[0], dtype=getattr(torch, dtype), device=DEVICE) + 0.5
-    results = [pc.solve(graph, g) for _ in range(REPEATS)]
-    assert all(r.converged and torch.equal(r.u, results[0].u) for r in results), results[0]
-    took = statistics.median(r.seconds["merge"] for r in results[1:])
-    in_place = all(len(tensor.shape) == 2 for tensor in graph.tensors)
-    merged = 0 if in_place else 8 * results[0].merged_rows
-    return {
-        "dtype": dtype,
-        "parameters": graph.shape[0],
-        "merge_seconds": took,
-        "share_of_copy_bandwidth": (g.nbytes + merged) / took / bandwidth,
-        "solve_seconds": seconds(lambda: pc.solve(graph, g)),
-        "sweeps": results[0].sweeps,
-        "passes": results[0].passes,
-        "gradient": results[0].gradient_norm,
-    }
+def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
 
 
-def shuffled(B: csc_array) -> csc_array:
-    """The rows in no order, so that they have to be sorted."""
-    order = np.random.default_rng(0).permutation(B.shape[0]).astype(B.indices.dtype)
-    mixed = csc_array((B.data.copy(), order[B.indices], B.indptr), B.shape)
-    mixed.sort_indices()
-    return mixed
+def recorded(
+    facts: Facts,
+    checks: Iterable[tuple[str, Callable[[], str]]],
+    measurements: Callable[[], dict[str, Callable[[], Facts]]],
+) -> int:
+    """Writes what checks and measurements come to, after each of them; 1 if any failed."""
+    failed: list[str] = []
+    found: dict[str, Facts] = {"tests": {}, "measurements": {}}
 
+    def take(kind: str, name: str, run: Callable[[], Any]) -> Any:
+        try:
+            found[kind][name] = result = run()
+        except Exception as error:
+            traceback.print_exc()
+            failed.append(name)
+            found[kind][name] = {"failed": f"{type(error).__name__}: {error}"[-2000:]}
+            result = {}
+        print(f"{name}: {json.dumps(found[kind][name])}", flush=True)
+        text = json.dumps({**facts, "failed": failed, **found}, indent=2)
+        RESULTS.write_text(text + "\n", encoding="utf-8")
+        return result
 
-def columns(B: csc_array, bandwidth: float) -> Facts:
-    """Time to merge a matrix B, beside the time in which the device copies as many bytes."""
-    import torch
-
-    parts = [torch.from_numpy(x).to(DEVICE) for x in (B.indptr, B.indices, B.data)]
-    matrix = torch.sparse_csc_tensor(*parts, size=B.shape, check_invariants=False)
-    g = torch.rand(B.shape[0], device=DEVICE) + 0.5
-    results = [pc.solve(matrix, g) for _ in range(REPEATS)]
-    expected = pc.solve(B, g.cpu())
-    difference = float((results[0].u.cpu() - expected.u).abs().max())
-    assert all(r.converged for r in results) and difference <= 1e-10, (results[0], difference)
-    took = statistics.median(r.seconds["merge"] for r in results[1:])
-    read = sum(x.nbytes for x in (*parts, g))
-    return {
-        "parameters": B.shape[0],
-        "entries": B.nnz,
-        "merge_seconds": took,
-        "share_of_copy_bandwidth": read / took / bandwidth,
-        "difference_from_host": difference,
-    }
-
-
-def scaled(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
-    """Time to scale a network's weights, beside that in which the device copies as many bytes."""
-    import torch
-
-    scales = np.random.default_rng(0).uniform(0.8, 1.25, graph.shape[1] + 1)
-    plans, expected = [], []
-    for tensor in graph.tensors:
-        x = torch.rand(tensor.shape, device=DEVICE).add_(0.5).to(getattr(torch, dtype))
-        ids = (y.reshape((1,) * (x.ndim - y.ndim) + y.shape) for y in (tensor.entered, tensor.left))
-        factors = [scales[y] ** power for y, power in zip(ids, (1, -1), strict=True)]
-        first, second = (torch.from_numpy(factor).to(DEVICE) for factor in factors)
-        expected.append((x.double() * first * second).to(x.dtype))
-        plans.append(scaling(x, factors))
-    assert all(plan is not None for plan in plans)
-    assert set(scale_on_device(plans)) == {(0, 0)}
-    assert all(torch.equal(plan.array, new) for plan, new in zip(plans, expected, strict=True))
-    del expected
-    took = seconds(lambda: scale_on_device(plans))
-    return {
-        "dtype": dtype,
-        "parameters": graph.shape[0],
-        "seconds": took,
-        "share_of_copy_bandwidth": 2 * sum(plan.array.nbytes for plan in plans) / took / bandwidth,
-    }
-
-
-def levels(graph: Tensors, method: Literal["auto", "cd"]) -> Facts:
-    """Sweeps of a deep network of narrow layers, whose time is that of launches."""
-    import torch
-
-    g = torch.from_numpy(np.random.default_rng(0).lognormal(0, 1.5, graph.shape[0])).to(DEVICE)
-
-    def sweeps(count: int) -> float:
-        return seconds(lambda: pc.solve(graph, g, method=method, tol=0, max_sweeps=count))
-
-    return {
-        "method": method,
-        "tensors": len(graph.tensors),
-        "seconds_per_sweep": (sweeps(7) - sweeps(2)) / 5,
-    }
-
-
-def rescaling(model: nn.Module, inputs: tuple[int, ...]) -> Facts:
-    """`solve` and `rescale_` of a model beside one forward and backward pass at batch 1."""
-    import torch
-
-    model = model.to(DEVICE)
-    x = torch.randn(inputs, device=DEVICE)
-    graph = pc.trace(model, x)
-    g = pc.diag_g(model, x, graph=graph)
-    result = pc.solve(graph, g)
-    on_host = pc.solve(graph, g.cpu())
-    difference = float((result.u.cpu() - on_host.u).abs().max())
-    assert result.converged and difference <= 1e-10, (result, difference)
-
-    original = [parameter.detach().clone() for parameter in model.parameters()]
-
-    def restore() -> None:
-        with torch.no_grad():
-            for parameter, value in zip(model.parameters(), original, strict=True):
-                parameter.copy_(value)
-
-    def rescale(verify: bool) -> float:
-        return seconds(lambda: pc.rescale_(model, x, graph=graph, verify=verify), restore)
-
-    step_seconds = seconds(lambda: model(x).sum().backward())
-    rescales = {"unverified": rescale(False), "verified": rescale(True)}
-    return {
-        "parameters": graph.shape[0],
-        "merged_rows": result.merged_rows,
-        "solve_seconds": seconds(lambda: pc.solve(graph, g)),
-        "difference_from_host": difference,
-        "diag_g_seconds": seconds(lambda: pc.diag_g(model, x, graph=graph)),
-        "forward_backward_seconds": step_seconds,
-        **{f"rescale_{name}_seconds": took for name, took in rescales.items()},
-        **{f"rescale_{name}_ratio": took / step_seconds for name, took in rescales.items()},
-    }
+    for name, check in checks:
+        take("tests", name, check)
+    # A list of names, to say in the file what there is to come.
+    listed: dict[str, Callable[[], Facts]] = {}
+    take("measurements", "setting up", lambda: listed.update(measurements()) or list(listed))
+    for name, measure in listed.items():
+        take("measurements", name, measure)
+    if failed:
+        print("Failed:", *failed, sep="\n  ")
+    return 1 if failed else 0
 
 
 if __name__ == "__main__":

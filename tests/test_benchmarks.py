@@ -1,7 +1,6 @@
 """What the benchmarks compare with gives the right answers too."""
 
 import importlib
-import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -102,40 +101,6 @@ def test_synthetic_problems_are_the_same_with_and_without_B(benchmarks, build, s
     value, gradient = benchmarks("baselines").SparseObjective(B, g)(by_tensors.u)
     assert np.abs(gradient).max() <= 2e-12
     assert value == pytest.approx(by_tensors.objective / by_tensors.rows, rel=1e-13)
-
-
-def test_the_benchmark_of_devices_does_nothing_without_one(benchmarks, capsys, monkeypatch):
-    cuda = benchmarks("cuda")
-    monkeypatch.setattr(cuda, "checked", lambda: pytest.fail("tests were run"))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    for status, reason in (
-        (("no driver", ""), "no driver"),
-        (("driver too old", "it supports 11.0"), "driver too old: it supports 11.0"),
-        (("not built", ""), "not built: nvcc is neither in PATH nor in"),
-        (("ready", "NVIDIA H100"), f"torch sees none: torch {torch.__version__}"),
-    ):
-        monkeypatch.setattr(cuda._core, "cuda_status", lambda status=status: status)
-        assert cuda.main() == 0
-        assert capsys.readouterr().out.startswith(f"No CUDA device to run on ({reason}")
-
-
-def test_the_benchmark_of_devices_builds_what_is_missing(benchmarks, monkeypatch):
-    cuda = benchmarks("cuda")
-    monkeypatch.setattr(cuda._core, "cuda_status", lambda: ("not built", ""))
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    monkeypatch.setattr(cuda, "tool", lambda name: f"/toolkit/bin/{name}")
-    run, exits = [], [0, 3]
-
-    def played(command, **options):
-        run.append((command[1], options["env"]["CUDACXX"]))
-        return subprocess.CompletedProcess(command, exits[len(run) - 1])
-
-    monkeypatch.setattr(cuda.subprocess, "run", played)
-    assert cuda.main() == 3
-    assert run == [("-m", "/toolkit/bin/nvcc"), ("-c", "/toolkit/bin/nvcc")]
-    assert cuda.main(build=False) == 0, "no second attempt"
-    exits[:] = [0, 0, 1]
-    assert cuda.main() == 1 and len(run) == 3, "nothing is tested that could not be built"
 
 
 def test_resnet50_has_its_parameters(benchmarks):

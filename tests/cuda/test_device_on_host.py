@@ -90,11 +90,13 @@ def test_tensors(dtype, options, emulated):
 
 
 def test_sweeps_as_a_graph(emulated):
-    assert_same_iterates(small(), weights(small(), sigma=1), emulated)
-    graph = chain(9)
     launches = runtime.runtime_graph_launches()
-    of_tensors.assert_same(graph, weights(graph, sigma=2), emulated)
+    assert_same_iterates(small(), weights(small(), sigma=1), emulated)
     assert runtime.runtime_graph_launches() > launches
+    for method, graph in (("auto", chain(9)), ("cd", chain(9)), ("auto", small())):
+        launches = runtime.runtime_graph_launches()
+        of_tensors.assert_same(graph, weights(graph, sigma=2), emulated, method=method)
+        assert runtime.runtime_graph_launches() > launches
 
 
 def test_weights_far_from_their_scale(emulated):
@@ -188,7 +190,7 @@ def test_every_call_of_the_runtime_may_fail(method, for_good, emulated):
                 raised += 1
             else:  # it was the destruction of something
                 assert torch.equal(result.u, expected.u)
-        assert runtime.runtime_graphs() == 0
+        assert runtime.runtime_graphs() == 0 and runtime.runtime_under_way() == 0
         assert all(piece() is None for piece in emulated.pieces), "no memory is held"
     assert raised > calls * 0.8
     assert torch.equal(pc.solve(graph, g, **asked).u, expected.u), "usable again"

@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
-from benchmarks import cuda
+from benchmarks import cuda_measurements as cuda
 
 pytestmark = [
     pytest.mark.filterwarnings(f"ignore:{x}:UserWarning")
@@ -26,7 +26,7 @@ def small(monkeypatch, emulated):
 @pytest.mark.parametrize("taps", [(), (3, 3)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_merges(taps, dtype, emulated):
-    facts = cuda.merge(cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
+    facts = cuda.merge(lambda: cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
     assert facts["share_of_copy_bandwidth"] > 0 and facts["gradient"] <= 1e-12
     assert emulated.refused == 0
 
@@ -34,7 +34,7 @@ def test_merges(taps, dtype, emulated):
 @pytest.mark.parametrize("taps", [(), (3, 3)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_scales(taps, dtype, emulated):
-    facts = cuda.scaled(cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
+    facts = cuda.scaled(lambda: cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
     assert facts["share_of_copy_bandwidth"] > 0 and emulated.launches[0] == [dtype] * 4
 
 
@@ -56,3 +56,13 @@ def test_models(emulated):
     model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
     facts = cuda.rescaling(model, (2, 5))
     assert facts["rescale_verified_ratio"] > 0 and emulated.refused == 0
+
+
+def test_the_list(monkeypatch):
+    monkeypatch.setattr(cuda, "KINDS", {"tiny": lambda: cuda.layers(20, 4, ())})
+    monkeypatch.setattr(cuda, "copy_bandwidth", lambda: 1e9)
+    listed = cuda.measurements()
+    assert listed["copy"]() == {"bytes_per_second": 1e9}
+    for name in ("merge, tiny, float32", "scaling, tiny, bfloat16", "levels, cd"):
+        assert listed.pop(name)()
+    assert {"resnet50", "columns", "shuffled rows"} < listed.keys()

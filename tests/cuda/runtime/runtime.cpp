@@ -224,6 +224,11 @@ void runtime_fail(long call, bool for_good) {
   fails_for_good = for_good;
 }
 long runtime_calls() { return calls; }
+long runtime_under_way() {
+  long all = 0;
+  for (const auto& [stream, work] : under_way) all += static_cast<long>(work.size());
+  return all;
+}
 long runtime_graphs() { return graphs; }
 long runtime_graph_launches() { return graph_launches; }
 void runtime_devices(int count, int now) {

@@ -9,6 +9,8 @@ extern "C" {
 void runtime_fail(long call, bool for_good);
 /// Calls since `runtime_fail`.
 long runtime_calls();
+/// Copies and launches that no stream has been waited for since.
+long runtime_under_way();
 /// Graphs and their instances that have not been destroyed.
 long runtime_graphs();
 /// How often a graph has been launched.
