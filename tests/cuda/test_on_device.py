@@ -201,6 +201,29 @@ def test_too_little_memory():
     assert bool((g == 1).all()) and pc.solve(graph, g).converged
 
 
+def test_too_little_memory_for_a_model(model):
+    model.cuda()
+    x = EXAMPLE.cuda()
+    graph = pc.trace(model, x)
+    before = [x.detach().clone() for x in model.parameters()]
+    torch.cuda.empty_cache()
+    torch.cuda.set_per_process_memory_fraction(1e-9)
+    try:
+        with pytest.raises((MemoryError, torch.OutOfMemoryError)):
+            pc.rescale_(model, x, graph=graph)
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0)
+    assert all(map(torch.equal, before, model.parameters()))
+    assert pc.rescale_(model, x, graph=graph).neurons
+
+
+def test_the_diagonal_of_G(model):
+    on_host = pc.diag_g(model.double(), EXAMPLE.double())
+    g = pc.diag_g(model.cuda(), EXAMPLE.double().cuda())
+    assert g.is_cuda
+    torch.testing.assert_close(g.cpu(), on_host, rtol=1e-9, atol=0)
+
+
 @pytest.mark.parametrize("options", [{}, {"round_to": "power_of_two"}])
 def test_a_model_is_rescaled_where_it_is(options, model, no_large_copies):
     on_host = pc.rescale(model, EXAMPLE, **options)
