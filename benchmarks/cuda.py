@@ -1,10 +1,14 @@
 """``python -m benchmarks.cuda``: everything that needs a CUDA device, in one command.
 
-On a fresh clone, with a torch that sees the device and nvcc: builds and installs the package; runs
-the tests marked ``cuda``, again under compute-sanitizer (memcheck, racecheck, synccheck) where that
-is installed, which first has to report bugs planted in kernels; measures. All goes to
-``results/cuda.json`` as it is found, with the device's name and the date, failures too; the exit
-status tells of them. Without a device it says so and does nothing.
+It needs a torch that sees the device. Where the package is not installed, or was built without
+CUDA, and nvcc is there, it is installed. The tests marked ``cuda`` are run, again under
+compute-sanitizer (memcheck, racecheck, synccheck) where the CUDA toolkit has it, each of whose
+tools has to report a planted mistake; then all is measured (`cuda_measurements`), each in a process
+of its own. ``results/cuda.json`` has the device's name, the date, and what became of each, from the
+first on. What fails keeps nothing else from being run, is named there and makes the exit status 1.
+Without a device it says so and does nothing.
+
+Nothing but the standard library is imported: there may be nothing else yet.
 """
 
 from __future__ import annotations
@@ -16,78 +20,101 @@ import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
-import traceback
-from collections.abc import Callable, Iterable
-from importlib import import_module
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
-# Nothing but Python's own: the rest may have to be installed first.
+Facts = dict[str, Any]
+Outcome = tuple[str, Any, bool]
+"""A name, what is to be written of it, and whether it passed."""
+Done = subprocess.CompletedProcess[str]
 
-HERE = Path(__file__).parent
-ROOT = HERE.parent
-RESULTS = HERE / "results" / "cuda.json"
+ROOT = Path(__file__).parents[1]
+RESULTS = ROOT / "benchmarks" / "results" / "cuda.json"
+READY, NO_DEVICE = "ready", "no CUDA device"
+SETTINGS = ["-C", "cmake.define.PATHCOND_CUDA=ON"]
+SETTINGS += ["-C", "cmake.define.CMAKE_CUDA_FLAGS=-lineinfo"]  # compute-sanitizer then names lines
+TESTS = ["-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
 SMALL = "every_kind or biases or neuron or errors or absorbed or mlp or sweeps or columns or rows"
-INSTALL = ["-m", "pip", "install", "-e", ".[torch,test]", "-C", "cmake.define.PATHCOND_CUDA=ON"]
-INSTALL += ["-C", "cmake.define.CMAKE_CUDA_FLAGS=-lineinfo"]  # compute-sanitizer then names lines
-WITHOUT_INDEX = ["--no-build-isolation", "--no-deps"]
-MISSING = ("not installed", "not built")
-REMEDY = (
-    "nvcc is neither in PATH nor in $CUDA_HOME/bin; once it is, run this again, or python "
-    + shlex.join(INSTALL)
-)
-SANITIZERS = {
-    # torch asks the driver for more than it has, and copes; all that our calls return is checked.
-    "memcheck": ["--report-api-errors", "no"],
-    "racecheck": [],
-    "synccheck": [],
-}
-PLANTED = ("memcheck", "racecheck")
-"""Tools for which `tests/cuda/planted.cu` has a bug."""
-REPORTED = 9
-"""Exit status of compute-sanitizer where it has reported something."""
 OURS = ["--kernel-regex", "kns=run_kernel"]
 """All kernels of this package, none of torch's."""
-Facts = dict[str, Any]
+ALONE = {"PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
+"""Every piece of memory is an allocation of its own, so that none hides behind another."""
+REPORTED = 9
+"""The exit status where a tool has something to report, and the process ended well."""
+SANITIZERS = {
+    # torch asks the driver for more than it has, and copes; all that our calls return is checked.
+    "memcheck": (["--report-api-errors", "no"], "beyond"),
+    "racecheck": ([], "race"),
+    "synccheck": ([], "parting"),
+}
+"""The options of each, and which kernel of `PLANTED` it has to report."""
+PLANTED = ["-std=c++20", "--expt-relaxed-constexpr", "-lineinfo", "-arch=sm_80"]
+PLANTED += ["-Icsrc", "-Icsrc/include", "tests/cuda/planted.cu"]
 
 
-def main(*, build: bool = True) -> int:
-    """Build if that is wanting, test, measure; the exit status."""
+def main() -> int:
+    """Build if that is wanting, test, measure, write; 0 if all passed or there is no device."""
+    found = asked()
+    if found["state"] in ("not installed", "not built"):
+        if nvcc := tool("nvcc"):
+            build(nvcc)
+            found = asked()
+        else:
+            found["detail"] = "nvcc is neither in PATH nor in $CUDA_HOME/bin"
+    state, detail = found.pop("state"), found.pop("detail")
+    if state != READY:
+        print(f"Nothing done: {': '.join(filter(None, (state, detail)))}")
+        return 0 if state == NO_DEVICE else 1
+    today = datetime.datetime.now(datetime.timezone.utc).date().isoformat()
+    facts: Facts = {**found, "date": today, "passed": False, "failed": []}
+    for part, outcomes in (("tests", tests()), ("measurements", measurements())):
+        facts[part] = {}
+        for name, outcome, passed in outcomes:
+            facts[part][name] = outcome
+            if not passed:
+                facts["failed"].append(f"{part}: {name}")
+            print(f"{name}: {json.dumps(outcome) if passed else 'FAILED'}", flush=True)
+            write(facts)
+    facts["passed"] = not facts["failed"]
+    write(facts)
+    print(f"{RESULTS}:", *(facts["failed"] or ["all passed"]), sep="\n  ")
+    return 0 if facts["passed"] else 1
+
+
+def state() -> Facts:
+    """What is between this package and a device, and what they are."""
     try:
         import torch
-    except ImportError:
-        print("PyTorch is not installed; nothing done.")
-        return 1
-    state, detail = status()
-    if build and state in MISSING and torch.cuda.is_available() and (nvcc := tool("nvcc")):
-        return built(nvcc)
-    if state == "ready" and not torch.cuda.is_available():
-        state, detail = "torch sees none", f"torch {torch.__version__}"
-    if state != "ready":
-        reason = ": ".join(filter(None, (state, detail or (REMEDY if state in MISSING else ""))))
-        print(f"No CUDA device to run on ({reason}); nothing done.")
-        return 0
-    facts: Facts = {
+    except ImportError as error:
+        return {"state": "torch cannot be imported", "detail": str(error)}
+    if not torch.cuda.is_available():
+        return {"state": NO_DEVICE, "detail": f"torch {torch.__version__} sees none"}
+    try:
+        import pathcond_native as pc
+        from pathcond_native import _core
+    except ImportError as error:
+        return {"state": "not installed", "detail": str(error)}
+    state, detail = _core.cuda_status()
+    return {
+        "state": state,
+        "detail": detail,
         "device": torch.cuda.get_device_name(),
-        "date": datetime.datetime.now(datetime.timezone.utc).date().isoformat(),
         "versions": {
-            "pathcond-native": import_module("pathcond_native").__version__,
+            "pathcond-native": pc.__version__,
             "torch": torch.__version__,
             "torch's CUDA": torch.version.cuda,
             "python": sys.version.split()[0],
         },
     }
-    return recorded(facts, checks(), measurements)
 
 
-def status() -> tuple[str, str]:
-    """What stands between this installation and a device."""
-    try:
-        from pathcond_native import _core
-    except ImportError:
-        return "not installed", ""
-    return _core.cuda_status()
+def asked() -> Facts:
+    """`state`, in a new process: one that runs would not see what it has installed."""
+    code = "import json; from benchmarks.cuda import state; print(json.dumps(state()))"
+    done = run(sys.executable, "-c", code)
+    return printed(done) or {"state": "failed", "detail": done.stderr}
 
 
 def tool(name: str) -> str | None:
@@ -96,113 +123,100 @@ def tool(name: str) -> str | None:
     return shutil.which(name) or shutil.which(name, path=str(toolkit))
 
 
-def built(nvcc: str) -> int:
-    """Installs with the backend, then does all else in a new process; its exit status."""
-
-    def python(*arguments: str) -> int:
-        environment = {**os.environ, "CUDACXX": nvcc}
-        command = [sys.executable, *arguments]
-        return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode
-
-    if failed := python(*INSTALL):
-        print("Once more, with what is installed already:", *WITHOUT_INDEX)
-        failed = python(*INSTALL, *WITHOUT_INDEX)
-    again = "import sys; from benchmarks.cuda import main; sys.exit(main(build=False))"
-    return failed or python("-c", again)
+def build(nvcc: str) -> None:
+    """Install with the backend, from what is on this machine where there is no network."""
+    if not install(nvcc, ".[torch,test]"):
+        print("That failed. In case it was for want of a network, again with what is installed:")
+        install(nvcc, ".", "--no-build-isolation", "--no-deps")
 
 
-def measurements() -> dict[str, Callable[[], Facts]]:
-    return import_module("benchmarks.cuda_measurements").measurements()
+def install(nvcc: str, *what: str) -> bool:
+    """One attempt, for all to see."""
+    command = [sys.executable, "-m", "pip", "install", *SETTINGS, "-e", *what]
+    print(shlex.join(command), flush=True)
+    environment = {**os.environ, "CUDACXX": nvcc}
+    return subprocess.run(command, cwd=ROOT, env=environment, check=False).returncode == 0
 
 
-class CheckError(Exception):
-    """What was run failed, or reported nothing where it had to."""
-
-
-def checks() -> Iterable[tuple[str, Callable[[], str]]]:
-    """The tests, plain and under compute-sanitizer, and what that has to report."""
-    yield "plain", lambda: tested([], os.environ)
+def tests() -> Iterator[Outcome]:
+    """The tests, plain and under each tool of compute-sanitizer, after a planted mistake."""
+    pytest = [sys.executable, *TESTS]
+    yield tested("plain", run(*pytest))
     sanitizer, nvcc = tool("compute-sanitizer"), tool("nvcc")
-    if sanitizer is None:
+    if not (sanitizer and nvcc):
+        yield "compute-sanitizer", "not run: it or nvcc is not there", True
         return
-    # Every piece of memory an allocation of its own, so that none hides behind another.
-    alone = {**os.environ, "PYTORCH_NO_CUDA_MEMORY_CACHING": "1"}
-    for name, options in SANITIZERS.items():
-        command = [sanitizer, "--tool", name, "--error-exitcode", str(REPORTED), *options, *OURS]
-        if nvcc is not None and name in PLANTED:
-            yield f"{name} of planted bugs", lambda c=command, n=name: reported(c, n, nvcc)
-        yield name, lambda c=command: tested(c, alone)
-
-
-def tested(command: list[str], environment: Any) -> str:
-    """The closing line of the tests, which some command runs."""
-    pytest = [sys.executable, "-m", "pytest", "-q", "-m", "cuda", "tests/cuda/test_on_device.py"]
-    if command:
-        pytest += ["-k", SMALL]
-    done = run([*command, *pytest], env=environment)
-    lines = [x for x in done.stdout.splitlines() if " passed" in x or " failed" in x]
-    # All may have been skipped.
-    if done.returncode != 0 or not lines or " passed" not in lines[-1]:
-        raise CheckError(f"{done.stdout}\n{done.stderr}")
-    return lines[-1]
-
-
-def reported(command: list[str], bug: str, nvcc: str) -> str:
-    """Whether compute-sanitizer reports a bug planted in a kernel, and nothing of a sound one."""
-    with tempfile.TemporaryDirectory() as folder:
-        program = str(Path(folder) / "planted")
-        compiled = run([*compile_planted(nvcc), "-arch=native", "-lineinfo", "-o", program])
+    with TemporaryDirectory() as folder:
+        program = str(Path(folder, "planted"))
+        compiled = run(nvcc, *PLANTED, "-o", program)
         if compiled.returncode != 0:
-            raise CheckError(compiled.stderr)
-        for name, expected in (("sound", 0), (bug, REPORTED)):
-            done = run([*command, program, name])
-            if done.returncode != expected:
-                raise CheckError(f"{name}: expected exit status {expected}\n{done.stdout}")
-    return "reported"
+            yield "planted mistakes", failure(compiled), False
+        for name, (options, mistake) in SANITIZERS.items():
+            command = [sanitizer, "--tool", name, "--error-exitcode", str(REPORTED)]
+            command += [*options, *OURS]
+            if compiled.returncode == 0:
+                yield seen(name, *(run(*command, program, x) for x in (mistake, "sound")))
+            yield tested(name, run(*command, *pytest, "-k", SMALL, **ALONE))
 
 
-def compile_planted(nvcc: str) -> list[str]:
-    include = [f"-I{ROOT / 'csrc'}", f"-I{ROOT / 'csrc' / 'include'}"]
-    source = str(ROOT / "tests" / "cuda" / "planted.cu")
-    return [nvcc, "-std=c++20", "--expt-relaxed-constexpr", *include, source]
+def tested(name: str, done: Done) -> Outcome:
+    """The line in which pytest counts; all may have been skipped, which is no pass."""
+    counts = [line for line in done.stdout.splitlines() if " passed" in line]
+    passed = done.returncode == 0 and bool(counts)
+    return name, counts[-1] if passed else failure(done), passed
 
 
-def run(command: list[str], **options: Any) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, **options)
+def seen(name: str, planted: Done, sound: Done) -> Outcome:
+    """Whether a tool reports the kernel with a mistake, and only that."""
+    wrong = [
+        failure(done)
+        for done, expected in ((planted, REPORTED), (sound, 0))
+        if done.returncode != expected
+    ]
+    return f"{name} of a planted mistake", wrong or "reported", not wrong
 
 
-def recorded(
-    facts: Facts,
-    checks: Iterable[tuple[str, Callable[[], str]]],
-    measurements: Callable[[], dict[str, Callable[[], Facts]]],
-) -> int:
-    """Writes what checks and measurements come to, after each of them; 1 if any failed."""
-    failed: list[str] = []
-    found: dict[str, Facts] = {"tests": {}, "measurements": {}}
+def measurements() -> Iterator[Outcome]:
+    """Each in a new process: an error on a device lasts as long as the process."""
+    program = [sys.executable, "-m", "benchmarks.cuda_measurements"]
+    names = run(*program)
+    if names.returncode != 0:
+        yield "names", failure(names), False
+        return
+    for name in names.stdout.splitlines():
+        done = run(*program, name)
+        found = printed(done)
+        yield name, found or failure(done), found is not None
 
-    def take(kind: str, name: str, run: Callable[[], Any]) -> Any:
-        try:
-            found[kind][name] = result = run()
-        except Exception as error:
-            traceback.print_exc()
-            failed.append(name)
-            found[kind][name] = {"failed": f"{type(error).__name__}: {error}"[-2000:]}
-            result = {}
-        print(f"{name}: {json.dumps(found[kind][name])}", flush=True)
-        text = json.dumps({**facts, "failed": failed, **found}, indent=2)
-        RESULTS.write_text(text + "\n", encoding="utf-8")
-        return result
 
-    for name, check in checks:
-        take("tests", name, check)
-    # A list of names, to say in the file what there is to come.
-    listed: dict[str, Callable[[], Facts]] = {}
-    take("measurements", "setting up", lambda: listed.update(measurements()) or list(listed))
-    for name, measure in listed.items():
-        take("measurements", name, measure)
-    if failed:
-        print("Failed:", *failed, sep="\n  ")
-    return 1 if failed else 0
+def run(*command: str, **environment: str) -> Done:
+    """A process at the root of the repository."""
+    return subprocess.run(
+        command,
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+def printed(done: Done) -> Facts | None:
+    """The JSON in the last line, if the process ended well."""
+    return json.loads(done.stdout.splitlines()[-1]) if done.returncode == 0 else None
+
+
+def failure(done: Done) -> Facts:
+    """How a process ended; all that it said is printed."""
+    print(done.stdout, done.stderr, sep="\n", file=sys.stderr, flush=True)
+    lines = [line for text in (done.stdout, done.stderr) for line in text.splitlines()[-30:]]
+    return {"exit_status": done.returncode, "closing_lines": lines}
+
+
+def write(facts: Facts) -> None:
+    """Written anew after every step, so that nothing is lost with those to come."""
+    RESULTS.parent.mkdir(exist_ok=True)  # an sdist has none
+    RESULTS.write_text(json.dumps(facts, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

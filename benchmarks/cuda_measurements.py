@@ -1,14 +1,21 @@
-"""What `benchmarks.cuda` measures, each beside what limits it on the same device."""
+"""What ``python -m benchmarks.cuda`` measures on a device; each checks the answer that it times.
+
+Without an argument the names of the measurements are printed, one a line; with a name, what it
+measures, as JSON.
+"""
 
 from __future__ import annotations
 
+import json
 import statistics
+import sys
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
+import torch
 from scipy.sparse import csc_array
 
 import pathcond_native as pc
@@ -25,30 +32,8 @@ if TYPE_CHECKING:
     from torch import nn
 
 
-def measurements() -> dict[str, Callable[[], Facts]]:
-    """By name, in the order in which to take them."""
-    bandwidth = copy_bandwidth()
-    B = layers(640, 5, (3, 3)).incidence()
-    found: dict[str, Callable[[], Facts]] = {
-        "copy": lambda: {"bytes_per_second": bandwidth},
-        "resnet50": lambda: rescaling(resnet50(), (1, 3, 224, 224)),
-    }
-    for kind, build in KINDS.items():
-        for dtype in ("float32", "float64"):
-            found[f"merge, {kind}, {dtype}"] = partial(merge, build, dtype, bandwidth)
-        for dtype in ("float32", "bfloat16"):
-            found[f"scaling, {kind}, {dtype}"] = partial(scaled, build, dtype, bandwidth)
-    for method in ("auto", "cd"):
-        found[f"levels, {method}"] = partial(levels, chain(256, 51), method)
-    found["columns"] = lambda: columns(B, bandwidth)
-    found["shuffled rows"] = lambda: columns(shuffled(B), bandwidth)
-    return found
-
-
 def seconds(run: Callable[[], Any], before: Callable[[], Any] = lambda: None) -> float:
     """Median wall time, the device being idle before and after."""
-    import torch
-
     run()
     times = []
     for _ in range(REPEATS):
@@ -63,8 +48,6 @@ def seconds(run: Callable[[], Any], before: Callable[[], Any] = lambda: None) ->
 
 def copy_bandwidth(numbers: int = 1 << 28) -> float:
     """Bytes read and written per second by a copy from device to device."""
-    import torch
-
     source = torch.ones(numbers, dtype=torch.float32, device=DEVICE)
     target = torch.empty_like(source)
     return 2 * source.nbytes / seconds(lambda: target.copy_(source))
@@ -94,11 +77,13 @@ KINDS: dict[str, Callable[[], Tensors]] = {
 }
 
 
-def merge(build: Callable[[], Tensors], dtype: str, bandwidth: float) -> Facts:
-    """Time to merge a network's weights, beside that in which the device copies as many bytes."""
-    import torch
+def matrix() -> csc_array:
+    """B of convolutions."""
+    return layers(640, 5, (3, 3)).incidence()
 
-    graph = build()
+
+def merge(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
+    """Time to merge a network's weights, beside that in which the device copies as many bytes."""
     _ = graph.panels
     g = torch.rand(graph.shape[0], dtype=getattr(torch, dtype), device=DEVICE) + 0.5
     results = [pc.solve(graph, g) for _ in range(REPEATS)]
@@ -107,6 +92,7 @@ def merge(build: Callable[[], Tensors], dtype: str, bandwidth: float) -> Facts:
     in_place = all(len(tensor.shape) == 2 for tensor in graph.tensors)
     merged = 0 if in_place else 8 * results[0].merged_rows
     return {
+        "dtype": dtype,
         "parameters": graph.shape[0],
         "merge_seconds": took,
         "share_of_copy_bandwidth": (g.nbytes + merged) / took / bandwidth,
@@ -127,8 +113,6 @@ def shuffled(B: csc_array) -> csc_array:
 
 def columns(B: csc_array, bandwidth: float) -> Facts:
     """Time to merge a matrix B, beside the time in which the device copies as many bytes."""
-    import torch
-
     parts = [torch.from_numpy(x).to(DEVICE) for x in (B.indptr, B.indices, B.data)]
     matrix = torch.sparse_csc_tensor(*parts, size=B.shape, check_invariants=False)
     g = torch.rand(B.shape[0], device=DEVICE) + 0.5
@@ -147,11 +131,8 @@ def columns(B: csc_array, bandwidth: float) -> Facts:
     }
 
 
-def scaled(build: Callable[[], Tensors], dtype: str, bandwidth: float) -> Facts:
+def scaled(graph: Tensors, dtype: str, bandwidth: float) -> Facts:
     """Time to scale a network's weights, beside that in which the device copies as many bytes."""
-    import torch
-
-    graph = build()
     scales = np.random.default_rng(0).uniform(0.8, 1.25, graph.shape[1] + 1)
     plans, expected = [], []
     for tensor in graph.tensors:
@@ -167,6 +148,7 @@ def scaled(build: Callable[[], Tensors], dtype: str, bandwidth: float) -> Facts:
     del expected
     took = seconds(lambda: scale_on_device(plans))
     return {
+        "dtype": dtype,
         "parameters": graph.shape[0],
         "seconds": took,
         "share_of_copy_bandwidth": 2 * sum(plan.array.nbytes for plan in plans) / took / bandwidth,
@@ -175,8 +157,6 @@ def scaled(build: Callable[[], Tensors], dtype: str, bandwidth: float) -> Facts:
 
 def levels(graph: Tensors, method: Literal["auto", "cd"]) -> Facts:
     """Sweeps of a deep network of narrow layers, whose time is that of launches."""
-    import torch
-
     g = torch.from_numpy(np.random.default_rng(0).lognormal(0, 1.5, graph.shape[0])).to(DEVICE)
 
     def sweeps(count: int) -> float:
@@ -191,8 +171,6 @@ def levels(graph: Tensors, method: Literal["auto", "cd"]) -> Facts:
 
 def rescaling(model: nn.Module, inputs: tuple[int, ...]) -> Facts:
     """`solve` and `rescale_` of a model beside one forward and backward pass at batch 1."""
-    import torch
-
     model = model.to(DEVICE)
     x = torch.randn(inputs, device=DEVICE)
     graph = pc.trace(model, x)
@@ -224,3 +202,40 @@ def rescaling(model: nn.Module, inputs: tuple[int, ...]) -> Facts:
         **{f"rescale_{name}_seconds": took for name, took in rescales.items()},
         **{f"rescale_{name}_ratio": took / step_seconds for name, took in rescales.items()},
     }
+
+
+def beside_copying(measure: Callable[..., Facts], build: Callable[[], Any], *how: str) -> Facts:
+    """Of what `build` returns, beside the bandwidth that this process has measured."""
+    return measure(build(), *how, copy_bandwidth())
+
+
+MEASUREMENTS: dict[str, Callable[[], Facts]] = {
+    "copy": lambda: {"bytes_per_second": copy_bandwidth()},
+    **{
+        f"merge, {kind}, {dtype}": partial(beside_copying, merge, build, dtype)
+        for kind, build in KINDS.items()
+        for dtype in ("float32", "float64")
+    },
+    "columns": partial(beside_copying, columns, matrix),
+    "shuffled rows": partial(beside_copying, columns, lambda: shuffled(matrix())),
+    **{
+        f"scale, {kind}, {dtype}": partial(beside_copying, scaled, build, dtype)
+        for kind, build in KINDS.items()
+        for dtype in ("float32", "bfloat16")
+    },
+    "levels, auto": lambda: levels(chain(256, 51), "auto"),
+    "levels, cd": lambda: levels(chain(256, 51), "cd"),
+    "resnet50": lambda: rescaling(resnet50(), (1, 3, 224, 224)),
+}
+
+
+def main(names: list[str]) -> None:
+    """Print what there is, or what one measures."""
+    if not names:
+        print(*MEASUREMENTS, sep="\n")
+    for name in names:
+        print(json.dumps(MEASUREMENTS[name]()))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

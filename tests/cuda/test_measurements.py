@@ -1,5 +1,6 @@
 """What ``python -m benchmarks.cuda`` measures, at a small size, the device played by the host."""
 
+import json
 import sys
 from pathlib import Path
 
@@ -26,7 +27,7 @@ def small(monkeypatch, emulated):
 @pytest.mark.parametrize("taps", [(), (3, 3)])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_merges(taps, dtype, emulated):
-    facts = cuda.merge(lambda: cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
+    facts = cuda.merge(cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
     assert facts["share_of_copy_bandwidth"] > 0 and facts["gradient"] <= 1e-12
     assert emulated.refused == 0
 
@@ -34,7 +35,7 @@ def test_merges(taps, dtype, emulated):
 @pytest.mark.parametrize("taps", [(), (3, 3)])
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 def test_scales(taps, dtype, emulated):
-    facts = cuda.scaled(lambda: cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
+    facts = cuda.scaled(cuda.layers(20, 4, taps), dtype, cuda.copy_bandwidth(1 << 10))
     assert facts["share_of_copy_bandwidth"] > 0 and emulated.launches[0] == [dtype] * 4
 
 
@@ -58,11 +59,17 @@ def test_models(emulated):
     assert facts["rescale_verified_ratio"] > 0 and emulated.refused == 0
 
 
-def test_the_list(monkeypatch):
-    monkeypatch.setattr(cuda, "KINDS", {"tiny": lambda: cuda.layers(20, 4, ())})
-    monkeypatch.setattr(cuda, "copy_bandwidth", lambda: 1e9)
-    listed = cuda.measurements()
-    assert listed["copy"]() == {"bytes_per_second": 1e9}
-    for name in ("merge, tiny, float32", "scaling, tiny, bfloat16", "levels, cd"):
-        assert listed.pop(name)()
-    assert {"resnet50", "columns", "shuffled rows"} < listed.keys()
+def test_every_measurement_has_a_name(emulated, monkeypatch, capsys):
+    layers, chain, copy_bandwidth = cuda.layers, cuda.chain, cuda.copy_bandwidth
+    monkeypatch.setattr(cuda, "layers", lambda width, depth, taps: layers(12, 3, taps))
+    monkeypatch.setattr(cuda, "chain", lambda width, depth: chain(4, 8))
+    monkeypatch.setattr(cuda, "copy_bandwidth", lambda: copy_bandwidth(1 << 10))
+    model = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Conv2d(4, 2, 9, stride=8))
+    monkeypatch.setattr(cuda, "resnet50", lambda: model)
+    cuda.main([])
+    names = capsys.readouterr().out.splitlines()
+    assert len(names) == 18
+    cuda.main(names)
+    found = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert len(found) == len(names) and found[0]["bytes_per_second"] > 0
+    assert emulated.refused == 0
