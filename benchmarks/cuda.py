@@ -197,6 +197,7 @@ def run(*command: str, **environment: str) -> Done:
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
+        errors="replace",
         check=False,
     )
 

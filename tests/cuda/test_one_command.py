@@ -243,6 +243,5 @@ def test_sources_that_are_not_built_are_told_from_no_device(tmp_path):
 def test_planted_mistakes_compile(tmp_path):
     program = tmp_path / "planted"
     subprocess.run([cuda.tool("nvcc"), *cuda.PLANTED, "-o", program], cwd=ROOT, check=True)
-    if not torch.cuda.is_available():  # as the sanitizer needs it: an error is no status of its own
-        done = subprocess.run([program, "sound"], check=True, capture_output=True, text=True)
-        assert done.stdout.startswith("allocating: ")
+    # Errors of CUDA, here that there may be no device, are no exit status: see there.
+    subprocess.run([program, "sound"], check=True)
