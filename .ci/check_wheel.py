@@ -29,9 +29,8 @@ def check_wheel(path, project):
         info = f"pathcond_native-{project['version']}.dist-info"
         metadata = email.message_from_bytes(wheel.read(f"{info}/METADATA"))
         licence = wheel.read(f"{info}/licenses/LICENSE")
-        module = next(wheel.read(x) for x in names if x.startswith("pathcond_native/_core."))
-    core = {name for name in names if name.startswith("pathcond_native/_core.")}
-    assert len([name for name in core if name.endswith(".so")]) == 1, core
+        core = {name for name in names if name.startswith("pathcond_native/_core.")}
+        (module,) = (wheel.read(name) for name in core if name.endswith(".so"))
     expected = tracked("pathcond_native") | core
     parts = ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
     expected |= {f"{info}/{name}" for name in parts}
